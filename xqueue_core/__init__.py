@@ -1,0 +1,1 @@
+"""XQueue: one task queue, the same guarantees on every broker."""

@@ -1,0 +1,138 @@
+"""Every error XQueue raises: one small tree, by area.
+
+A message says what was wrong, where, and what to do about it; the cause is chained. The first
+line of a class's docstring is its message when it is raised without one. A wait that ends
+without an answer is the built-in :class:`TimeoutError`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class XQueueError(Exception):
+    """Base of every error raised by XQueue."""
+
+    def __init__(self, message: str | None = None, *args: Any) -> None:
+        doc = (type(self).__doc__ or "").partition("\n")[0]
+        super().__init__(message if message is not None else doc, *args)
+
+
+# -- configuration: wrong before anything ran ----------------------------------------------
+
+
+class ConfigError(XQueueError):
+    """The configuration is wrong; nothing was started."""
+
+
+class UnknownSetting(ConfigError):
+    """A setting's name is not known."""
+
+
+class PluginNotFound(ConfigError):
+    """No installed plugin has this name."""
+
+
+class PluginUnavailable(ConfigError):
+    """The plugin is installed but cannot be used, most often because an extra is missing."""
+
+
+class PluginIncompatible(ConfigError):
+    """The plugin was built for another version of the plugin API."""
+
+
+# -- submitting: the task was not accepted --------------------------------------------------
+
+
+class SubmitError(XQueueError):
+    """The task was not accepted."""
+
+
+class InvalidTask(SubmitError):
+    """The task's id, options or payload do not have the right form."""
+
+
+class UnknownType(SubmitError):
+    """No application has declared this task type."""
+
+
+class PayloadTooLarge(SubmitError):
+    """The encoded payload exceeds the largest one allowed."""
+
+
+# -- brokers ---------------------------------------------------------------------------------
+
+
+class BrokerError(XQueueError):
+    """A call to the broker failed as a whole."""
+
+
+class Unavailable(BrokerError):
+    """The broker could not be reached; nothing happened, and repeating is safe."""
+
+
+class Unknown(BrokerError):
+    """The call may or may not have happened; repeating it is safe."""
+
+
+class Refused(BrokerError):
+    """The broker refused the call for good; repeating it will not help."""
+
+
+class Unsupported(XQueueError):
+    """The backend cannot do this."""
+
+
+class LeaseLost(XQueueError):
+    """This delivery is no longer the current one: another worker may have the task."""
+
+
+# -- a task's end, as seen through its handle ----------------------------------------------
+
+
+class TaskError(XQueueError):
+    """The task did not end in success.
+
+    Attributes:
+        task_id: the task's full id, or ``""`` where none is known.
+    """
+
+    def __init__(self, message: str | None = None, task_id: str = "") -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class TaskFailed(TaskError):
+    """The task failed for good.
+
+    Attributes:
+        reason: machine-readable word, for example ``exception``, ``rejected``, ``worker_lost``.
+        error_type: qualified name of the exception the handler raised, or ``""``.
+        traceback: text of the handler's traceback, or ``""``.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        task_id: str = "",
+        *,
+        reason: str = "",
+        error_type: str = "",
+        traceback: str = "",
+    ) -> None:
+        super().__init__(message, task_id)
+        self.reason = reason
+        self.error_type = error_type
+        self.traceback = traceback
+
+
+class TaskCanceled(TaskError):
+    """The task was canceled."""
+
+
+class TaskTimedOut(TaskError):
+    """The task waited or ran longer than it was allowed to."""
+
+
+class ResultExpired(TaskError):
+    """The task has ended and its record is no longer kept."""

@@ -1,0 +1,80 @@
+"""What the calls of :class:`~xqueue_core.abc.Semaphore` carry and answer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """Asks for one permit of ``key``. ``id`` is new for each wish and makes asking idempotent.
+
+    ``queue`` asks for a place in line if there is none free. ``running`` registers work that
+    had begun before the worker saw the limit: granted above the limit, counted, drained.
+    ``limit`` with ``stamp`` (the task's acceptance time) is the key's own limit; the latest
+    stamp wins unless :meth:`Semaphore.set_limit` pinned one.
+    """
+
+    id: str
+    key: str
+    worker: str
+    lease: float = 15.0
+    queue: bool = True
+    running: bool = False
+    limit: int | None = None
+    stamp: float = 0.0
+
+
+class Grant(StrEnum):
+    """Answer to one request."""
+
+    GRANTED = "granted"
+    WAITING = "waiting"  # in line
+    DENIED = "denied"  # none free, and ``queue`` was False
+    FREE = "free"  # the key has no limit: no permit is needed
+
+
+class Answer(msgspec.Struct):
+    """Answer to one request; ``token`` fences the permit, ``place`` is 1 for the next in line."""
+
+    grant: Grant
+    token: int = 0
+    place: int = 0
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """A permit that was granted, named by its request's id."""
+
+    id: str
+    key: str
+    token: int = 0
+
+
+class Keep(StrEnum):
+    """What ``renew`` learns about one permit."""
+
+    KEPT = "kept"
+    YIELD = "yield"  # finish what runs under it, start nothing more, release it
+    LOST = "lost"  # it expired or was released: it counts no more
+
+
+class Renewed(msgspec.Struct):
+    """Answer to ``renew``: a verdict for each permit, the limit's version of each watched key.
+
+    Version 0 means that the key has no limit.
+    """
+
+    permits: list[Keep] = []
+    versions: dict[str, int] = {}
+
+
+class KeyInfo(msgspec.Struct, kw_only=True):
+    """A limit and who holds or awaits it."""
+
+    key: str
+    limit: int | None = None
+    pinned: bool = False  # set by an operator, above what workers declare
+    version: int = 0
+    holders: dict[str, str] = {}  # request id -> worker
+    waiters: list[str] = []  # request ids, first come first

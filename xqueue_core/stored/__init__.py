@@ -1,0 +1,1 @@
+"""A whole backend built over two small interfaces, ``Records`` and ``Bell``."""
