@@ -165,7 +165,7 @@ class BeatReply(msgspec.Struct):
 # -- control -------------------------------------------------------------------------------------
 
 
-class Command(msgspec.Struct, tag=True):
+class Command(msgspec.Struct, tag=True, tag_field="command"):
     """A change asked for from outside. A backend answers Unsupported to one it does not know."""
 
 
