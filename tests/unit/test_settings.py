@@ -1,0 +1,534 @@
+"""Settings: their sources, their order, what is refused, and that no secret is shown."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from xqueue_core.errors import ConfigError, UnknownSetting
+from xqueue_core.settings import (
+    Settings,
+    SettingsWarning,
+    backend_name,
+    backend_settings,
+    explain,
+    load_settings,
+    masked,
+)
+
+
+class Files:
+    """Loads settings from an own folder and environment; knows the sections sqlite and redis."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(
+        self,
+        overrides: Mapping[str, object] | None = None,
+        *,
+        toml: str | None = None,
+        dotenv: str | None = None,
+        env: Mapping[str, str] | None = None,
+        cli: Mapping[str, object] | None = None,
+    ) -> Settings:
+        for name, text in (("xqueue.toml", toml), (".env", dotenv)):
+            if text is not None:
+                (self.folder / name).write_text(text, encoding="utf-8")
+        return load_settings(
+            overrides,
+            cli_overrides=cli,
+            environ=env or {},
+            folder=self.folder,
+            sections=("sqlite", "redis"),
+        )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+class Tls(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    ca: str = ""
+    verify: bool = True
+
+
+class Redis(BaseModel):
+    """Stands for a backend with every kind of setting."""
+
+    host: str = "localhost"
+    port: int = 6379
+    username: str | None = None
+    password: SecretStr | None = None
+    path: str = ""
+    pool: int = Field(4, ge=1, description="Connections: 1 or more.")
+    tags: list[str] = []
+    weights: dict[str, int] = {}
+    tls: Tls = Tls()
+
+
+class Sqlite(BaseModel):
+    path: str = "xqueue.db"
+    busy_timeout: float = 5.0
+
+
+class Kafka(BaseModel):
+    hosts: list[str] = []
+
+
+# -- order of the sources --------------------------------------------------------------------
+
+
+def test_defaults(files: Files) -> None:
+    settings = files.load()
+    assert settings.url == "sqlite:///xqueue.db"
+    assert (settings.semaphore_url, settings.notifier_url, settings.view_url) == (None, None, None)
+    assert (settings.namespace, settings.durability) == ("xqueue", "process")
+    assert (settings.concurrency, settings.threads, settings.processes) == (100, 32, 1)
+    assert (settings.grace, settings.lease, settings.lease_wait) == (30.0, 15.0, 5.0)
+    assert (settings.event_retention, settings.dedupe_horizon) == (86_400.0, 86_400.0)
+    assert settings.max_payload == 512 * 1024
+    assert (settings.lanes, settings.types, settings.app) == (None, None, None)
+    assert set(settings.origin.values()) == {"default"}
+
+
+def test_each_source_stands_above_the_one_before(files: Files) -> None:
+    toml = "threads = 1\nprocesses = 1\nconcurrency = 1\ngrace = 1\nlease_wait = 1"
+    dotenv = "XQUEUE_PROCESSES=2\nXQUEUE_CONCURRENCY=2\nXQUEUE_GRACE=2\nXQUEUE_LEASE_WAIT=2"
+    env = {"XQUEUE_CONCURRENCY": "3", "XQUEUE_GRACE": "3", "XQUEUE_LEASE_WAIT": "3"}
+    settings = files.load(
+        {"grace": 4, "lease_wait": 4}, toml=toml, dotenv=dotenv, env=env, cli={"lease_wait": 5}
+    )
+    values = (settings.threads, settings.processes, settings.concurrency)
+    assert values == (1, 2, 3)
+    assert (settings.grace, settings.lease_wait) == (4.0, 5.0)
+    origin = settings.origin
+    assert origin["threads"] == str(files.folder / "xqueue.toml")
+    assert origin["processes"] == f"{files.folder / '.env'}: XQUEUE_PROCESSES"
+    assert origin["concurrency"] == "environment variable XQUEUE_CONCURRENCY"
+    assert (origin["grace"], origin["lease_wait"]) == ("keyword argument", "command line")
+    assert origin["namespace"] == "default"
+
+
+def test_keys_of_a_section_are_merged_one_by_one(files: Files) -> None:
+    settings = files.load(
+        {"redis": {"tls": {"verify": False}}},
+        toml='[redis]\npool = 2\nport = 1\n[redis.tls]\nca = "a.pem"\nverify = true',
+        env={"XQUEUE_REDIS__PORT": "7"},
+    )
+    redis = backend_settings(settings, "redis://", Redis)
+    assert (redis.pool, redis.port, redis.tls) == (2, 7, Tls(ca="a.pem", verify=False))
+    assert settings.origin["redis.port"] == "environment variable XQUEUE_REDIS__PORT"
+    assert settings.origin["redis.tls.ca"] == str(files.folder / "xqueue.toml")
+    assert settings.origin["redis.tls.verify"] == "keyword argument"
+
+
+def test_a_later_value_replaces_a_table_and_the_other_way_round(files: Files) -> None:
+    table = {"redis": {"weights": {"a": 1}}}
+    assert files.load(table, cli={"redis": {"weights": "x"}}).sections["redis"] == {"weights": "x"}
+    text = {"redis": {"weights": "x"}}
+    assert files.load(text, cli=table).sections["redis"] == {"weights": {"a": 1}}
+
+
+def test_none_means_not_given(files: Files) -> None:
+    assert files.load({"threads": None}, toml="threads = 5").threads == 5
+
+
+def test_lists_may_be_separated_by_commas(files: Files) -> None:
+    settings = files.load(toml='types = ["a", "b"]', env={"XQUEUE_LANES": "mail, thumbnail,"})
+    assert (settings.lanes, settings.types) == (("mail", "thumbnail"), ("a", "b"))
+
+
+def test_an_empty_variable_is_the_same_as_none(files: Files) -> None:
+    assert files.load(env={"XQUEUE_URL": "", "XQUEUE_NONSENSE": ""}).url == "sqlite:///xqueue.db"
+
+
+def test_dotenv_may_hold_what_is_not_ours(files: Files) -> None:
+    assert files.load(dotenv="SECRET_KEY=x\nexport XQUEUE_THREADS='6' # six").threads == 6
+
+
+def test_nothing_but_keywords_is_read_without_the_loader(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XQUEUE_THREADS", "7")
+    monkeypatch.setenv("THREADS", "8")
+    monkeypatch.chdir(tmp_path)
+    Path("xqueue.toml").write_text("threads = 9")
+    assert Settings(grace=1).threads == 32
+    assert Settings(grace=1).origin["grace"] == "keyword argument"
+    assert load_settings().threads == 7
+
+
+def test_worked_out_defaults() -> None:
+    settings = Settings()
+    assert (settings.heartbeat_interval, settings.lease_margin) == (1.0, 3.0)
+    assert settings.prefetch_slots == 25
+    quick = Settings(lease=1.0, prefetch=0)
+    assert (quick.heartbeat_interval, quick.prefetch_slots) == (0.2, 0)
+    assert Settings(heartbeat=2.0).heartbeat_interval == 2.0
+
+
+def test_settings_are_immutable_and_can_go_to_another_process(files: Files) -> None:
+    settings = files.load({"threads": 3, "sqlite": {"busy_timeout": 1}})
+    with pytest.raises(ValidationError):
+        settings.threads = 4
+    copy = pickle.loads(pickle.dumps(settings))
+    assert copy == settings
+    assert copy.origin == settings.origin
+
+
+# -- unknown names ---------------------------------------------------------------------------
+
+
+def test_an_unknown_key_in_the_file_names_file_and_nearest_key(files: Files) -> None:
+    with pytest.raises(UnknownSetting) as caught:
+        files.load(toml="concurency = 5")
+    text = str(caught.value)
+    assert "'concurency'" in text
+    assert str(files.folder / "xqueue.toml") in text
+    assert "did you mean 'concurrency'" in text
+
+
+@pytest.mark.parametrize("source", ["keyword", "cli"])
+def test_an_unknown_keyword_is_an_error(files: Files, source: str) -> None:
+    wrong = {"thread": 5, "sqlight": {"path": "x"}}
+    word = "keyword argument" if source == "keyword" else "command line"
+    with pytest.raises(UnknownSetting) as caught:
+        files.load(wrong) if source == "keyword" else files.load(cli=wrong)
+    text = str(caught.value)
+    assert f"unknown setting 'thread' ({word}); did you mean 'threads'?" in text
+    assert f"unknown section 'sqlight' ({word})" in text
+    assert "did you mean 'sqlite'?" in text
+
+
+def test_a_section_must_be_a_table(files: Files) -> None:
+    with pytest.raises(UnknownSetting, match="is a section"):
+        files.load(toml='sqlite = "x"')
+    with pytest.raises(UnknownSetting, match="unknown section 'sections'"):
+        files.load({"sections": {"sqlite": {"path": "x"}}})
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("XQUEUE_CONCURENCY", "XQUEUE_CONCURRENCY"),
+        ("XQUEUE_SQLITE_BUSY_TIMEOUT", "XQUEUE_SQLITE__BUSY_TIMEOUT"),
+        ("XQUEUE_SQLIT__PATH", "XQUEUE_SQLITE__PATH"),
+    ],
+)
+def test_an_unknown_variable_is_a_warning(files: Files, variable: str, meant: str) -> None:
+    with pytest.warns(SettingsWarning, match=f"{variable} .*did you mean {meant}") as caught:
+        assert files.load(env={variable: "5"}).model_dump() == Settings().model_dump()
+    assert len(caught) == 1
+    with pytest.warns(SettingsWarning, match=rf"\.env: {variable} "):
+        files.load(dotenv=f"{variable}=5")
+
+
+@pytest.mark.parametrize("variable", ["XQUEUE_", "XQUEUE___X", "XQUEUE_URL__X", "XQUEUE_ZZZ"])
+def test_an_odd_variable_is_a_warning(files: Files, variable: str) -> None:
+    with pytest.warns(SettingsWarning, match="ignored"):
+        assert files.load(env={variable: "5"}).model_dump() == Settings().model_dump()
+
+
+def test_a_container_platforms_variables_do_no_harm(files: Files) -> None:
+    platform = {
+        "XQUEUE_PORT": "tcp://10.0.0.1:80",
+        "XQUEUE_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "XQUEUE_PORT_8080_TCP_PROTO": "tcp",
+        "XQUEUE_PORT_8080_TCP_PORT": "8080",
+        "XQUEUE_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "XQUEUE_SERVICE_HOST": "10.0.0.1",
+        "XQUEUE_SERVICE_PORT": "80",
+        "XQUEUE_SERVICE_PORT_HTTP": "80",
+        "XQUEUE_REDIS_PORT": "tcp://10.0.0.2:6379",
+        "XQUEUE_REDIS_SERVICE_HOST": "10.0.0.2",
+        "XQUEUE_REDIS_PORT_6379_TCP": "tcp://10.0.0.2:6379",
+        "XQUEUE_THREADS": "2",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert files.load(env=platform).model_dump() == Settings(threads=2).model_dump()
+
+
+def test_sections_are_those_of_installed_plugins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    info = site / "shop-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[xqueue.plugins]\nrate-meter = shop:Meter\n")
+    monkeypatch.syspath_prepend(site)
+    settings = load_settings({"rate_meter": {"x": 1}}, environ={}, folder=tmp_path)
+    assert settings.sections == {"rate_meter": {"x": 1}}
+    with pytest.raises(UnknownSetting, match="no plugin of this name"):
+        load_settings({"zzzz": {"x": 1}}, environ={}, folder=tmp_path)
+
+
+# -- wrong values ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("concurrency", 0, "1 to 100000"),
+        ("threads", True, "1 to 10000"),
+        ("processes", "many", "1 to 1024"),
+        ("prefetch", -1, "0 to 100000"),
+        ("grace", float("nan"), "0 to 86400"),
+        ("lease", float("inf"), "0.05 to 86400"),
+        ("lease", 0, "0.05"),
+        ("lease_wait", 0, "to 300"),
+        ("heartbeat", 3.76, "at most lease / 4 = 3.75"),
+        ("max_payload", 524_289, "524288"),
+        ("durability", "disk", "'process' or 'power'"),
+        ("loop", "trio", "'asyncio' or 'uvloop'"),
+        ("log_level", "loud", "'warning'"),
+        ("namespace", "My_App", "a-z, 0-9 and `-`"),
+        ("namespace", "x" * 33, "1 to 32"),
+        ("url", "xqueue.db", "scheme://"),
+        ("lanes", "a b", "lane"),
+        ("types", "", "type"),
+    ],
+)
+def test_a_wrong_value_says_what_where_and_what_is_allowed(
+    files: Files, name: str, value: object, allowed: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        files.load({name: value})
+    text = str(caught.value)
+    assert text.startswith(f"{name}")
+    assert "(keyword argument)" in text
+    assert allowed in text.lower() or allowed in text
+    assert isinstance(caught.value.__cause__, ValidationError)
+
+
+def test_a_wrong_value_tells_its_place(files: Files) -> None:
+    with pytest.raises(ConfigError, match=r"^threads = 'x' \(environment variable XQUEUE_THREADS"):
+        files.load(env={"XQUEUE_THREADS": "x"})
+    with pytest.raises(ConfigError, match=rf"^grace = -1 \({files.folder}/xqueue.toml\)"):
+        files.load(toml="grace = -1")
+
+
+def test_all_wrong_values_are_told_at_once(files: Files) -> None:
+    with pytest.raises(ConfigError, match=r"threads = 0 .*; grace = -1 "):
+        files.load({"threads": 0, "grace": -1})
+
+
+def test_the_longest_heartbeat_is_a_quarter_of_the_lease(files: Files) -> None:
+    assert files.load({"heartbeat": 3.75}).heartbeat_interval == 3.75
+    with pytest.raises(ConfigError, match=r"lease / 4 = 0\.25"):
+        files.load({"heartbeat": 0.5}, env={"XQUEUE_LEASE": "1"})
+
+
+@pytest.mark.parametrize("content", [b"threads = ", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_not_toml(files: Files, content: bytes) -> None:
+    (files.folder / "xqueue.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"cannot read .*xqueue\.toml"):
+        files.load()
+
+
+def test_a_file_that_cannot_be_read(files: Files) -> None:
+    (files.folder / "xqueue.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"cannot read .*xqueue\.toml"):
+        files.load()
+
+
+def test_a_dotenv_that_is_not_text(files: Files) -> None:
+    (files.folder / ".env").write_bytes(b"XQUEUE_APP=\xff\xfe")
+    with pytest.raises(ConfigError, match=r"cannot read .*\.env"):
+        files.load()
+
+
+# -- a backend's own settings ----------------------------------------------------------------
+
+
+def test_backend_name() -> None:
+    assert backend_name("sqlite:///x.db") == "sqlite"
+    assert backend_name("redis+tls://h") == "redis"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite://", "xqueue.db"),
+        ("sqlite:///", "xqueue.db"),
+        ("sqlite:///a/b.db", "a/b.db"),
+        ("sqlite:////var/b.db", "/var/b.db"),
+        ("sqlite:///a%20b%23%3F.db", "a b#?.db"),
+    ],
+)
+def test_a_path_in_the_url(url: str, path: str) -> None:
+    assert backend_settings(Settings(), url, Sqlite).path == path
+
+
+def test_all_parts_of_a_url() -> None:
+    url = "redis://me:p%40ss@Redis.Example:7000/2?pool=8&tags=a,b"
+    redis = backend_settings(Settings(), url, Redis)
+    assert (redis.host, redis.port, redis.path) == ("Redis.Example", 7000, "2")
+    assert (redis.username, redis.pool, redis.tags) == ("me", 8, ["a", "b"])
+    assert redis.password == SecretStr("p@ss")
+    assert backend_settings(Settings(), "redis://[::1]:7", Redis).host == "::1"
+    assert backend_settings(Settings(), "redis://[::1]", Redis).port == 6379
+    kafka = backend_settings(Settings(), "kafka://a:1,b:2", Kafka)
+    assert kafka.hosts == ["a:1", "b:2"]
+
+
+def test_the_url_stands_above_the_section(files: Files) -> None:
+    settings = files.load({"sqlite": {"busy_timeout": 1, "path": "section.db"}})
+    own = backend_settings(settings, "sqlite:///url.db", Sqlite)
+    assert (own.path, own.busy_timeout) == ("url.db", 1.0)
+    assert backend_settings(settings, "sqlite://?busy_timeout=2", Sqlite).busy_timeout == 2.0
+
+
+def test_sections_given_by_keyword_alone() -> None:
+    settings = Settings(sections={"sqlite": {"busy_timeout": 2}})
+    assert backend_settings(settings, settings.url, Sqlite).busy_timeout == 2.0
+
+
+def test_another_section() -> None:
+    settings = Settings(sections={"redis": {"pool": 2}})
+    assert backend_settings(settings, "rediss://h", Redis, section="redis").pool == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("sqlite://xqueue.db", r"takes no host in its URL; did you mean sqlite:///xqueue\.db"),
+        ("sqlite://h/x.db", r"takes no host in its URL$"),
+        ("sqlite://u:p@/x.db", r"takes no password"),
+        ("kafka://a:1/topic", r"takes no path"),
+        ("redis://h:x", r"port must be a number"),
+        ("redis://h:99999999999999999999x/", r"port must be a number"),
+        ("redis://h/0#frag", r"write # as %23"),
+        ("redis://h?pool=1&pool=2", r"'pool' is given twice"),
+        ("redis://h?pool=0", r"redis\.pool = '0' \(URL redis://h\?pool=0\).*1 or more"),
+    ],
+)
+def test_a_url_that_says_what_the_backend_cannot_take(url: str, complaint: str) -> None:
+    models: dict[str, type[BaseModel]] = {"sqlite": Sqlite, "redis": Redis, "kafka": Kafka}
+    with pytest.raises(ConfigError, match=complaint):
+        backend_settings(Settings(), url, models[backend_name(url)])
+
+
+def test_an_unknown_key_in_the_query() -> None:
+    with pytest.raises(UnknownSetting, match="'bussy_timeout'; did you mean 'busy_timeout'"):
+        backend_settings(Settings(), "sqlite:///x.db?bussy_timeout=3", Sqlite)
+
+
+def test_an_unknown_key_in_a_section(files: Files) -> None:
+    settings = files.load(toml="[redis]\npol = 1\n[redis.tls]\nverfy = true")
+    with pytest.raises(UnknownSetting) as caught:
+        backend_settings(settings, "redis://", Redis)
+    text = str(caught.value)
+    assert "'redis.pol'" in text
+    assert "did you mean 'pool'" in text
+    assert "'redis.tls.verfy'" in text
+    assert str(files.folder / "xqueue.toml") in text
+
+
+def test_an_unknown_variable_of_a_section_is_a_warning(files: Files) -> None:
+    settings = files.load(env={"XQUEUE_REDIS__POL": "1", "XQUEUE_REDIS__PORT": "9"})
+    with pytest.warns(SettingsWarning, match="XQUEUE_REDIS__POL .*did you mean POOL for POL"):
+        assert backend_settings(settings, "redis://", Redis).port == 9
+
+
+def test_text_from_the_environment_may_be_a_list_or_a_table(files: Files) -> None:
+    env = {"XQUEUE_REDIS__TAGS": '["a", "b,c"]', "XQUEUE_REDIS__WEIGHTS": '{"a": 1}'}
+    redis = backend_settings(files.load(env=env), "redis://", Redis)
+    assert (redis.tags, redis.weights) == (["a", "b,c"], {"a": 1})
+    settings = files.load(env={"XQUEUE_REDIS__TAGS": "a, b", "XQUEUE_REDIS__WEIGHTS__B": "2"})
+    redis = backend_settings(settings, "redis://", Redis)
+    assert (redis.tags, redis.weights) == (["a", "b"], {"b": 2})
+    settings = files.load(env={"XQUEUE_REDIS__WEIGHTS": "heavy"})
+    with pytest.raises(ConfigError, match=r"redis\.weights = 'heavy'"):
+        backend_settings(settings, "redis://", Redis)
+
+
+def test_a_password_that_looks_like_json_stays_as_it_is(files: Files) -> None:
+    settings = files.load(env={"XQUEUE_REDIS__PASSWORD": "[1]"})
+    assert backend_settings(settings, "redis://", Redis).password == SecretStr("[1]")
+
+
+# -- secrets ---------------------------------------------------------------------------------
+
+
+class Strict(BaseModel):
+    """Refuses whatever it is given, so that errors would show the value."""
+
+    password: int = 0
+    pin: SecretStr = Field(SecretStr(""), max_length=1)
+    options: dict[str, int] = {}
+
+
+SECRET = "hunter2"
+
+
+def everything(error: BaseException) -> str:
+    chain: list[Any] = [error, error.__cause__, error.__context__]
+    return "".join(traceback.format_exception(error)) + "".join(map(repr, chain))
+
+
+@pytest.mark.parametrize(
+    "said", [{"password": SECRET}, {"pin": SECRET}, {"options": {"api_key": SECRET}}]
+)
+def test_errors_show_no_secret(files: Files, said: dict[str, object]) -> None:
+    settings = files.load({"sqlite": said})
+    with pytest.raises(ConfigError) as caught:
+        backend_settings(settings, "sqlite://", Strict)
+    assert SECRET not in everything(caught.value)
+    assert "keyword argument" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://me:{SECRET}@host:1/0",
+        f"redis://:{SECRET}@host?pool=0",
+        f"redis://:a/b#{SECRET}@host",
+        f"redis://host?password={SECRET}&pool=0",
+        f"redis://host?api_key={SECRET}&pool=0",
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str) -> None:
+    assert SECRET not in masked(url)
+    assert "host" in masked(url)
+    settings = Settings(url=url)
+    assert SECRET not in repr(settings) + str(settings) + str(explain(settings))
+    with pytest.raises(ConfigError) as caught:
+        backend_settings(settings, url, Sqlite)
+    assert SECRET not in everything(caught.value)
+
+
+def test_a_wrong_url_shows_no_secret(files: Files) -> None:
+    with pytest.raises(ConfigError) as caught:
+        files.load({"url": f"REDIS://me:{SECRET}@host"})
+    assert SECRET not in everything(caught.value)
+
+
+def test_explain_hides_secrets_of_sections(files: Files) -> None:
+    settings = files.load(
+        {"redis": {"password": SECRET, "pool": 3}}, env={"XQUEUE_REDIS__TLS__KEY": SECRET}
+    )
+    lines = {line.name: line for line in explain(settings)}
+    assert lines["redis.password"] == ("redis.password", "***", "keyword argument")
+    assert lines["redis.pool"].value == "3"
+    assert lines["redis.tls.key"].value == "***"
+    assert lines["url"] == ("url", "'sqlite:///xqueue.db'", "default")
+    assert lines["semaphore_url"].value == "none"
+    assert SECRET not in repr(settings)
+
+
+def test_masked_leaves_the_rest() -> None:
+    assert masked("redis://me:pw@h:1/0?pool=2") == "redis://me:***@h:1/0?pool=2"
+    assert masked("sqlite:///a.db") == "sqlite:///a.db"
+    assert masked("plain text") == "plain text"
