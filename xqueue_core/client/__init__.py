@@ -1,0 +1,1 @@
+"""The client: what turns a call into an accepted task, and waits for its end."""

@@ -1,0 +1,211 @@
+"""A function's parameters, as the one object of names and values that a payload is.
+
+Nothing is resolved twice: what a handler's annotations mean is worked out when it is declared,
+or, where they name something defined further down in its module, at the first use.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
+from typing import Any
+
+import msgspec
+
+from xqueue_core.errors import ConfigError, InvalidTask
+from xqueue_core.payload import JSON, Serializers, dec_hook, decode_json, encode_json, json_decoder
+
+#: Stands for an argument that was not given: the function's own default then applies.
+_MISSING: Any = object()
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_object_decoder = json_decoder(dict[str, Any])
+_any_decoder = json_decoder(typing.cast("type[Any]", Any))
+
+
+class Binding:
+    """How arguments get from a call into a payload, and from there into the function."""
+
+    def __init__(self, function: Callable[..., Any], names: Mapping[str, Any]) -> None:
+        """``names`` are those visible where the function was declared, beyond its module's."""
+        parameters = _parameters(function)
+        first = parameters[0] if parameters else None
+        self._function = function
+        self._names = names
+        self.takes_context = first is not None and _is_context(first, function, names)
+        if self.takes_context:
+            parameters = parameters[1:]
+        self._only_positional = [
+            one.name for one in parameters if one.kind is Parameter.POSITIONAL_ONLY
+        ]
+        self._positional = [one.name for one in parameters if one.kind in _POSITIONAL]
+        self._rest = next((one for one in parameters if one.kind is Parameter.VAR_KEYWORD), None)
+        self._parameters = [one for one in parameters if one is not self._rest]
+        self.names = tuple(one.name for one in self._parameters)
+        self.defaults = {
+            one.name: one.default for one in self._parameters if one.default is not one.empty
+        }
+        self._decoders: _Decoders | None = None
+        try:
+            self._decoders = _Decoders(self, names)
+        except NameError:
+            self._decoders = None  # names something further down: resolved at the first use
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The given arguments by name, defaults left out. Raises InvalidTask, as Python would."""
+        if not args:
+            return dict(kwargs)
+        if len(args) > len(self._positional):
+            raise InvalidTask(
+                f"{len(self._positional)} positional arguments at most, got {len(args)}"
+            )
+        bound = dict(zip(self._positional, args, strict=False))
+        for name, value in kwargs.items():
+            if name in bound:
+                raise InvalidTask(f"two values for the argument `{name}`")
+            bound[name] = value
+        return bound
+
+    def encode(
+        self, arguments: Mapping[str, Any], content_type: str, serializers: Serializers
+    ) -> tuple[bytes, dict[str, Any]]:
+        """The payload, and the arguments as the handler will get them.
+
+        What was encoded is decoded at once, so that whatever a worker would refuse is refused
+        where it was written.
+        """
+        if content_type == JSON:
+            payload = encode_json(arguments)
+        else:
+            payload = serializers.of(content_type).encode(arguments)
+        return payload, self.decode(payload, content_type, serializers)
+
+    def decode(self, payload: bytes, content_type: str, serializers: Serializers) -> dict[str, Any]:
+        """The arguments, converted to the annotations. Raises InvalidTask with the path."""
+        decoders = self._resolved()
+        if content_type == JSON:
+            struct = decode_json(payload, decoders.arguments)
+            rest = decode_json(payload, _object_decoder) if self._rest else {}
+        else:
+            decoded = serializers.of(content_type).decode(payload, self.names)
+            struct = _converted(decoded, decoders.struct)
+            rest = dict(decoded) if self._rest else {}
+        arguments = {
+            name: value for name in self.names if (value := getattr(struct, name)) is not _MISSING
+        }
+        if self._rest is not None:
+            extra = {name: value for name, value in rest.items() if name not in self.names}
+            arguments.update(_converted(extra, dict[str, decoders.rest]))  # type: ignore[name-defined]
+        return arguments
+
+    def decode_result(self, result: bytes) -> Any:
+        """A result, converted to the return annotation. Raises InvalidTask if it does not fit."""
+        return decode_json(result, self._resolved().result)
+
+    def call(self, context: object, arguments: dict[str, Any]) -> Any:
+        """Call the function; positional-only parameters are given by position."""
+        args = [context] if self.takes_context else []
+        if self._only_positional:
+            arguments = dict(arguments)
+            for name in self._only_positional:
+                if name not in arguments:
+                    break
+                args.append(arguments.pop(name))
+        return self._function(*args, **arguments)
+
+    def _resolved(self) -> _Decoders:
+        if self._decoders is None:
+            try:
+                self._decoders = _Decoders(self, self._names)
+            except NameError as error:
+                raise ConfigError(
+                    f"an annotation of {self._function.__qualname__}() cannot be resolved: {error}"
+                ) from error
+        return self._decoders
+
+
+class _Decoders:
+    """What needs the annotations' meaning."""
+
+    def __init__(self, binding: Binding, names: Mapping[str, Any]) -> None:
+        function = binding._function
+        # Of a partial or a decorated function the annotations belong to what it wraps.
+        source = inspect.unwrap(getattr(function, "func", function))
+        module = getattr(source, "__globals__", {})
+        # A class's annotations are those of its attributes, not of its call.
+        hints = {
+            name: _resolve(hint, module, names)
+            for name, hint in getattr(source, "__annotations__", {}).items()
+        }
+        forbid = binding._rest is None
+        try:
+            self.struct = msgspec.defstruct(
+                "arguments",
+                [_field(one, hints.get(one.name, Any)) for one in binding._parameters],
+                kw_only=True,
+                forbid_unknown_fields=forbid,
+            )
+            self.arguments = json_decoder(self.struct)
+        except TypeError as error:
+            raise ConfigError(
+                f"{function.__qualname__}() cannot take its arguments from JSON: {error}"
+            ) from error
+        self.rest = hints.get(binding._rest.name, Any) if binding._rest else Any
+        self.result = _result_decoder(hints.get("return", Any))
+
+
+def _result_decoder(hint: Any) -> msgspec.json.Decoder[Any]:
+    try:
+        return json_decoder(hint)
+    except TypeError:
+        # A result of such a type is refused when it is encoded; until then any will do.
+        return _any_decoder
+
+
+def _converted(value: object, wanted: Any) -> Any:
+    try:
+        return msgspec.convert(value, wanted, dec_hook=dec_hook)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidTask(str(error)) from error
+
+
+def _field(parameter: Parameter, hint: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if parameter.default is parameter.empty:
+        return parameter.name, hint
+    return parameter.name, hint, _MISSING
+
+
+def _parameters(function: Callable[..., Any]) -> list[Parameter]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{function!r} cannot be a handler: {error}") from error
+    for one in parameters:
+        if one.kind is Parameter.VAR_POSITIONAL:
+            raise ConfigError(
+                f"a handler's arguments travel by name: *{one.name} of "
+                f"{getattr(function, '__qualname__', function)}() has none; take a list instead"
+            )
+    return parameters
+
+
+def _is_context(first: Parameter, function: Callable[..., Any], names: Mapping[str, Any]) -> bool:
+    hint = first.annotation
+    try:
+        hint = _resolve(hint, getattr(inspect.unwrap(function), "__globals__", {}), names)
+    except NameError:
+        # Imported for type checkers alone: its name is all there is.
+        return isinstance(hint, str) and hint.rpartition(".")[2] == "Context"
+    # If that module was never imported, nothing can be annotated with its class.
+    context = getattr(sys.modules.get("xqueue_core.context"), "Context", None)
+    return context is not None and isinstance(hint, type) and issubclass(hint, context)
+
+
+def _resolve(hint: Any, module: Mapping[str, Any], names: Mapping[str, Any]) -> Any:
+    """What an annotation means; a text is looked up, also deep within another annotation."""
+    # get_type_hints is the public way to resolve texts within generics such as list["Size"].
+    holder = type("holder", (), {"__annotations__": {"hint": hint}})
+    resolved = typing.get_type_hints(holder, dict(module), dict(names), include_extras=True)
+    return resolved["hint"]

@@ -1,0 +1,141 @@
+"""Handlers: the functions behind task types, how they are declared, retried and called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from xqueue_core.client.binding import Binding
+from xqueue_core.client.options import LONGEST_KEY, TaskOptions, finite
+from xqueue_core.errors import ConfigError, InvalidTask
+from xqueue_core.payload import JSON, Serializers, encode_json
+
+
+class Retry(Exception):
+    """Raised by a handler: run the task again, in ``delay`` seconds (None: as the policy says).
+
+    It uses up a retry like any other failure; without one left the task becomes ``failed``.
+    """
+
+    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+        super().__init__(reason or "the handler asked for a retry")
+        self.delay = None if delay is None else finite("Retry's delay", delay)
+        self.reason = reason
+
+
+class Reject(Exception):
+    """Raised by a handler: the task is ``failed`` for good, whatever retries it had left."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True, frozen=True)
+class RetryPolicy:
+    """When a failed attempt is followed by another, and after how long.
+
+    The delay is exponential with full jitter, after Marc Brooker, "Exponential Backoff And
+    Jitter", AWS Architecture Blog, 2015: of the schemes compared there it does the same work
+    with the fewest calls, because clients that failed together come back spread out.
+
+    Attributes:
+        base: upper bound of the first delay (seconds).
+        factor: by which each further bound grows, 1 or more.
+        cap: largest bound (seconds).
+        no_retry: exceptions (and their subclasses) after which the task is ``failed`` at once.
+    """
+
+    base: float = 1.0
+    factor: float = 2.0
+    cap: float = 600.0
+    no_retry: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("base", "factor", "cap"):
+            finite(f"RetryPolicy's {name}", getattr(self, name))
+        if self.factor < 1:
+            raise ConfigError(f"RetryPolicy's factor must be 1 or more, not {self.factor!r}")
+        try:
+            # What an `except` clause would take: this is how the engine uses it.
+            issubclass(Exception, self.no_retry)
+        except TypeError as error:
+            raise ConfigError(
+                f"RetryPolicy's no_retry must be a tuple of exceptions, not {self.no_retry!r}"
+            ) from error
+
+    def delay(self, attempt: int, random: Callable[[], float]) -> float:
+        """Seconds to wait after the failed ``attempt`` (1 for the first).
+
+        ``random`` gives a number from 0 to 1.
+        """
+        try:
+            bound = min(self.cap, self.base * self.factor ** (attempt - 1))
+        except OverflowError:
+            bound = self.cap
+        return random() * bound
+
+
+@dataclass(slots=True)
+class HandlerSpec:
+    """One declared type: its function and all that was said about it."""
+
+    name: str
+    lane: str
+    function: Callable[..., Any]
+    is_async: bool
+    takes_context: bool
+    options: TaskOptions
+    retry: RetryPolicy
+    max_concurrency: int | None  # of the lane
+    key: str | None  # template over the arguments, such as "user_{user_id}"
+    key_concurrency: int | None
+    binding: Binding
+    content_type: str = JSON
+    serializers: Serializers = field(default_factory=Serializers)
+
+    def arguments(self, payload: bytes, content_type: str) -> dict[str, Any]:
+        """A payload's arguments, converted to the handler's annotations.
+
+        Raises InvalidTask with the path: "Expected `str`, got `int` - at `$.path`".
+        """
+        try:
+            return self.binding.decode(payload, content_type, self.serializers)
+        except InvalidTask as error:
+            raise InvalidTask(f"the arguments do not fit {self.name!r}: {error}") from error
+
+    def encode_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[bytes, dict[str, Any]]:
+        """The payload of a call, and its arguments as the handler will get them.
+
+        Raises InvalidTask if they do not fit the handler's signature or cannot be encoded.
+        """
+        try:
+            given = self.binding.bind(args, kwargs)
+            return self.binding.encode(given, self.content_type, self.serializers)
+        except InvalidTask as error:
+            raise InvalidTask(f"the arguments do not fit {self.name!r}: {error}") from error
+
+    def key_of(self, arguments: dict[str, Any]) -> str | None:
+        """The concurrency key of a call with these arguments, if the type has one."""
+        if self.key is None:
+            return None
+        key = self.key.format_map({**self.binding.defaults, **arguments})
+        if 0 < len(key) <= LONGEST_KEY:
+            return key
+        raise InvalidTask(
+            f"the key of {self.name!r} must have 1 to {LONGEST_KEY} characters, not {key!r}"
+        )
+
+    def encode_result(self, value: object) -> bytes:
+        """A result as JSON. Raises InvalidTask if it cannot be encoded."""
+        try:
+            return encode_json(value)
+        except InvalidTask as error:
+            raise InvalidTask(f"the result of {self.name!r} {error}") from error
+
+    def call(self, context: object, arguments: dict[str, Any]) -> Any:
+        """Call the function, with the context first if it takes one. A coroutine if async."""
+        return self.binding.call(context, arguments)
