@@ -1,0 +1,136 @@
+"""What a handler may know of its task, and do for it while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from xqueue_core.task import Progress
+
+if TYPE_CHECKING:
+    from xqueue_core.calls import Delivery
+
+
+class Run(Protocol):
+    """The running task, as seen by its context: supplied by the worker."""
+
+    def told(self) -> bool:
+        """True once the handler has been asked to end."""
+
+    def left(self) -> float | None:
+        """Seconds until ``process_timeout``, or None."""
+
+    def report(self, progress: Progress) -> None:
+        """Keep the latest progress; safe from any thread, never blocks."""
+
+
+class Context:
+    """Given to a handler whose first parameter is annotated with it.
+
+    Attributes:
+        id: the task's full id, ``<type>:<token>``.
+        type: the task's type.
+        lane: the lane it queued in.
+        attempt: 1 for the first attempt.
+        token: fencing token of this delivery; it grows with every delivery of the task, so a
+            store that remembers the largest one seen can refuse a worker that was left behind.
+        accepted_at: when the task was accepted, UTC seconds by the broker's clock.
+        headers: what the producer attached.
+        worker: id of the worker that runs it.
+        app: the app the handler belongs to, to submit more tasks.
+    """
+
+    __slots__ = (
+        "_run",
+        "accepted_at",
+        "app",
+        "attempt",
+        "headers",
+        "id",
+        "lane",
+        "token",
+        "type",
+        "worker",
+    )
+
+    def __init__(self, delivery: Delivery, run: Run, worker: str = "", app: Any = None) -> None:
+        task = delivery.task
+        self.id = task.id
+        self.type = task.type
+        self.lane = task.lane
+        self.attempt = delivery.attempt
+        self.token = delivery.token
+        self.accepted_at = delivery.accepted_at
+        self.headers: Mapping[str, str] = task.headers
+        self.worker = worker
+        self.app = app
+        self._run = run
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until ``process_timeout`` ends this attempt, or None if it has none."""
+        return self._run.left()
+
+    @property
+    def canceled(self) -> bool:
+        """True once this attempt should end: canceled, timed out, lost, or the worker stops.
+
+        A coroutine is cancelled as well. A plain function in a thread cannot be stopped: a long
+        one looks here now and then and returns early.
+        """
+        return self._run.told()
+
+    async def progress(
+        self,
+        percent: float | None = None,
+        message: str = "",
+        *,
+        done: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        """Report how far the task is: ``percent``, or ``done`` of ``total``.
+
+        Published at most five times a second; the latest report wins and the last one is
+        always sent. Never waits for the broker, and is lost if the broker is away.
+        """
+        self._run.report(Progress(percent, done, total, message))
+
+    def progress_nowait(
+        self,
+        percent: float | None = None,
+        message: str = "",
+        *,
+        done: float | None = None,
+        total: float | None = None,
+    ) -> None:
+        """:meth:`progress` for plain functions: may be called from any thread."""
+        self._run.report(Progress(percent, done, total, message))
+
+    async def submit(self, type: str, /, **arguments: Any) -> Any:
+        """Submit a task by its type's name through :attr:`app`; answers its handle."""
+        return await self.app.submit(type, **arguments)
+
+    def __repr__(self) -> str:
+        return f"<Context {self.id} attempt {self.attempt}>"
+
+    @classmethod
+    def for_test(cls, id: str = "test:0", attempt: int = 1, **headers: str) -> Context:
+        """A context to call a handler with in a test: it reports nothing and is never told."""
+        from xqueue_core.calls import Delivery
+        from xqueue_core.task import Task
+
+        task = Task(id=id, lane=id.partition(":")[0], headers=headers)
+        return cls(Delivery(task=task, token=1, attempt=attempt), _Still(), "test")
+
+
+class _Still:
+    """A run in a test: nobody watches it."""
+
+    def told(self) -> bool:
+        return False
+
+    def left(self) -> float | None:
+        return None
+
+    def report(self, progress: Progress) -> None:
+        pass
