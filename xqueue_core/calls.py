@@ -57,6 +57,7 @@ class Put(StrEnum):
     NEW = "new"
     DUPLICATE = "duplicate"  # of ``Accepted.of``
     UNDECIDED = "undecided"  # durable; whether it is a duplicate is learned later
+    UNKNOWN = "unknown"  # it may be accepted or not: put it again, under the same id
     REJECTED = "rejected"  # ``Accepted.error`` says why
 
 
@@ -114,6 +115,7 @@ class Settled(StrEnum):
     APPLIED = "applied"
     REPEATED = "repeated"  # this token was settled before: it was ours
     LOST = "lost"  # the delivery is not current: nothing changed
+    UNKNOWN = "unknown"  # it may be applied or not: settle it again
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -129,6 +131,7 @@ class Hold(StrEnum):
     KEPT = "kept"
     CANCELED = "canceled"  # a cancel was requested: stop it and settle
     LOST = "lost"  # not ours any more: stop it, settle nothing
+    UNKNOWN = "unknown"  # this part of the broker did not answer: the lease was not renewed
 
 
 class Beat(msgspec.Struct, kw_only=True):
@@ -258,6 +261,7 @@ class Did(StrEnum):
     LIVE = "live"  # the task has not ended, so there is nothing to replay
     RUNNING = "running"  # the task has started, so its time cannot change
     UNKNOWN = "unknown"  # no such task, lane or worker
+    UNDECIDED = "undecided"  # recorded; what it does is learned later, from the task's events
     CONFLICT = "conflict"  # the type has live tasks in another lane
     UNSUPPORTED = "unsupported"  # this backend does not know the command
 

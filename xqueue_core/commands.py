@@ -34,10 +34,14 @@ class Said(StrEnum):
 
 
 class Accept(msgspec.Struct):
-    """A task arrives; ``parked`` if its key has a line, which it joins undelivered."""
+    """A task arrives; ``parked`` if its key has a line, which it joins undelivered.
+
+    ``nth`` is its place among those that arrive together.
+    """
 
     raw: bytes
     parked: bool = False
+    nth: int = 0
 
 
 class Promote(msgspec.Struct):

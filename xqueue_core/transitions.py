@@ -105,7 +105,7 @@ def _accept(record: Record | None, command: Accept, at: float, paused: float) ->
     new = Record(
         raw=command.raw,
         state=State.SCHEDULED if waits else State.PENDING,
-        rank=_rank(at),
+        rank=_rank(at) + command.nth,
         accepted_at=at,
         due_at=due if waits else at,
         wait_from=due if waits else at,

@@ -1,0 +1,277 @@
+"""Where everything lies: keys, buckets, orders and bodies of the rows, and names of the counts.
+
+========================  =====================================  ==========================
+row                       bucket, order                          body
+========================  =====================================  ==========================
+``t/<id>``                by state, see :func:`place`            Record, Tombstone or
+                                                                 Quarantined
+``u/<type>/<hash>``       none                                   Unique
+``lane/<lane>``           ``lanes``                              LaneRow
+``type/<type>``           ``types``                              TypeRow
+``worker/<id>``           ``workers``                            WorkerRow
+``orders/<id>``           none                                   Orders
+``turn/<id>``             none                                   TurnRow
+``schedule/<name>``       ``schedules``                          ScheduleRow
+``mark``                  none                                   Mark
+``progress/<id>``         none                                   Progress
+``s/<key>``, ...          see ``semaphore``                      a key's permits
+========================  =====================================  ==========================
+
+Counts: ``c/<lane>/<type>/<field>`` for the fields of ``TypeStats``, ``k/<lane>/<key>`` for how
+many tasks wait in a key's line.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from xqueue_core.calls import Beat
+from xqueue_core.commands import Said
+from xqueue_core.stored.records import Row
+from xqueue_core.task import Record, State, Task
+from xqueue_core.transitions import expires_at, expunged_at
+
+LANES = "lanes"
+TYPES = "types"
+WORKERS = "workers"
+SCHEDULES = "schedules"
+QUARANTINE = "quarantine"
+MARK = "mark"
+
+_LEVEL = 1 << 56
+_RECORD, _TOMBSTONE, _QUARANTINED = b"R", b"T", b"Q"
+
+
+class Unreadable(Exception):
+    """A task's row cannot be decoded; the caller puts it in quarantine."""
+
+
+class Tombstone(msgspec.Struct, array_like=True):
+    """What is left of an expunged task: its id is taken until ``until``."""
+
+    until: float
+    settled: list[int]
+
+
+class Quarantined(msgspec.Struct, array_like=True):
+    """A task's row that could not be decoded. ``field`` is the gauge it is counted in."""
+
+    lane: str
+    field: str
+    why: str
+    body: bytes
+
+
+class Unique(msgspec.Struct, array_like=True):
+    """The task that holds a unique key: until its end if ``until`` is None."""
+
+    of: str
+    until: float | None
+
+
+class LaneRow(msgspec.Struct, array_like=True):
+    """A lane's pause flag, and how long it has been paused before ``paused_since``."""
+
+    paused: bool = False
+    paused_total: float = 0.0
+    paused_since: float = 0.0
+
+    def paused_for(self, at: float) -> float:
+        """Seconds for which the lane has been paused in all."""
+        return self.paused_total + (max(0.0, at - self.paused_since) if self.paused else 0.0)
+
+
+class TypeRow(msgspec.Struct, array_like=True):
+    """The lane of a type."""
+
+    lane: str
+
+
+class WorkerRow(msgspec.Struct, array_like=True):
+    """A worker's last heartbeat, by the store's clocks. ``dead`` once it was given up."""
+
+    beat: Beat
+    steady: float
+    epoch: str
+    wall: float
+    dead: bool = False
+
+
+class Orders(msgspec.Struct, array_like=True):
+    """What an operator ordered a worker to do."""
+
+    quiet: bool = False
+    stop: bool = False
+
+
+class Turn(msgspec.Struct, array_like=True):
+    """Whose turn it is among the levels of a lane, for one worker (P2.3)."""
+
+    count: int = 0  # leases made while a lower level waited
+    last: dict[int, int] = {}  # level -> count at its last turn
+
+
+class TurnRow(msgspec.Struct, array_like=True):
+    """A worker's last call number, and whose turn it is."""
+
+    call: int = 0
+    lane: str = ""  # the lane served last
+    lanes: dict[str, Turn] = {}
+
+
+class ScheduleRow(msgspec.Struct, array_like=True):
+    """A recurring schedule's version and last slot."""
+
+    version: int
+    last: float
+
+
+class Mark(msgspec.Struct, array_like=True):
+    """When workers could last renew their leases (P1.4)."""
+
+    steady: float
+    epoch: str
+    grace_until: float = 0.0  # steady seconds: nothing is reclaimed before
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+_decode_tombstone = msgspec.msgpack.Decoder(Tombstone).decode
+_decode_quarantined = msgspec.msgpack.Decoder(Quarantined).decode
+
+T = TypeVar("T")
+
+
+def pack(value: Any) -> bytes:
+    """Body of a row that is not a task's."""
+    return _encode(value)
+
+
+def unpack(row: Row | None, kind: type[T]) -> T | None:
+    """The value in such a row; None if there is no row, or if it is damaged beyond reading.
+
+    These rows hold nothing that is not written anew, so a damaged one counts as absent.
+    """
+    if row is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(row.body, type=kind)
+    except msgspec.MsgspecError:
+        return None
+
+
+def pack_task(body: Record | Tombstone | Quarantined) -> bytes:
+    """Body of a task's row."""
+    if isinstance(body, Record):
+        return _RECORD + _encode(body)
+    return (_TOMBSTONE if isinstance(body, Tombstone) else _QUARANTINED) + _encode(body)
+
+
+def unpack_task(row: Row) -> Record | Tombstone | Quarantined:
+    """What a task's row holds. Raises Unreadable."""
+    kind = row.body[:1]
+    try:
+        if kind == _RECORD:
+            return _decode_record(memoryview(row.body)[1:])
+        if kind == _TOMBSTONE:
+            return _decode_tombstone(memoryview(row.body)[1:])
+        if kind == _QUARANTINED:
+            return _decode_quarantined(memoryview(row.body)[1:])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from error
+    raise Unreadable(f"unknown kind of row: {kind!r}")
+
+
+def ready(lane: str) -> str:
+    """Bucket of the tasks of a lane that may be leased."""
+    return f"ready/{lane}"
+
+
+def later(lane: str) -> str:
+    """Bucket of a lane's scheduled tasks."""
+    return f"later/{lane}"
+
+
+def line(lane: str, key: str) -> str:
+    """Bucket of the tasks parked behind a key; also the name of nothing else."""
+    return f"line/{lane}/{key}"
+
+
+def held(worker: str) -> str:
+    """Bucket of what a worker has leased."""
+    return f"held/{worker}"
+
+
+def done(lane: str) -> str:
+    """Bucket of a lane's final tasks."""
+    return f"done/{lane}"
+
+
+def ready_order(priority: int, rank: int) -> int:
+    """Order within ``ready``: level by level from the highest, then by arrival."""
+    return (9 - priority) * _LEVEL + rank
+
+
+def level_of(order: int) -> int:
+    """The priority in a ``ready`` order."""
+    return 9 - order // _LEVEL
+
+
+def below(level: int) -> tuple[int, str]:
+    """The scan position after which only lower priorities than ``level`` follow."""
+    return ((9 - level + 1) * _LEVEL - 1, "\U0010ffff")
+
+
+def place(task: Task, record: Record, at: float, paused: float) -> tuple[str, int, float | None]:
+    """Bucket, order and alarm of a record."""
+    state = record.state
+    if state is State.PROCESSING:
+        return held(record.worker), record.rank, None
+    if state is State.PENDING:
+        alarm = expires_at(task, record, paused) if task.queue_timeout is not None else None
+        if record.parked:
+            # By arrival, so that a task that parks again keeps its place in the line.
+            return line(task.lane, task.key or ""), record.rank, alarm
+        return ready(task.lane), ready_order(task.priority, record.rank), alarm
+    if state is State.SCHEDULED:
+        expires = expires_at(task, record, paused) if task.queue_timeout is not None else None
+        alarm = record.due_at if expires is None else min(expires, record.due_at)
+        return later(task.lane), int(record.due_at * 1e6), alarm
+    return done(task.lane), int(record.finished_at * 1e6), expunged_at(task, record)
+
+
+def gauge(bucket: str) -> str:
+    """The gauge that counts a row in this bucket, "" if none does."""
+    kind = bucket.partition("/")[0]
+    return {"ready": "pending", "line": "pending", "later": "scheduled", "held": "processing"}.get(
+        kind, ""
+    )
+
+
+def deltas(task: Task, before: Record | None, after: Record | None, said: Said) -> dict[str, int]:
+    """How a step changes the counts."""
+    counts: dict[str, int] = {}
+    prefix = f"c/{task.lane}/{task.type}/"
+
+    def add(name: str, n: int) -> None:
+        counts[name] = counts.get(name, 0) + n
+
+    if before is None and after is not None:
+        add(prefix + "accepted", 1)
+    elif before is not None and after is not None and after.replays > before.replays:
+        add(prefix + "replayed", 1)
+    if before is not None and not before.state.final:
+        add(prefix + before.state.value, -1)
+        if before.parked:
+            add(prefix + "parked", -1)
+            add(f"k/{task.lane}/{task.key}", -1)
+    if after is not None and (before is None or after.state is not before.state):
+        add(prefix + after.state.value, 1)
+    elif after is not None and not after.state.final:
+        add(prefix + after.state.value, 1)
+    if after is not None and after.parked:
+        add(prefix + "parked", 1)
+        add(f"k/{task.lane}/{task.key}", 1)
+    return {name: n for name, n in counts.items() if n}

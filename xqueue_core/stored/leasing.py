@@ -1,0 +1,236 @@
+"""Taking tasks for a worker: call numbers, order, waiting (P1.2, P2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from xqueue_core.calls import Delivery, Leased, Want
+from xqueue_core.commands import Expire, Lease, Said
+from xqueue_core.envelope import decode_task
+from xqueue_core.errors import InvalidTask, LeaseLost, Refused
+from xqueue_core.stored import layout
+from xqueue_core.stored.fairness import TURN_EVERY, advanced, in_turn, pick
+from xqueue_core.stored.layout import LaneRow, Turn, TurnRow, Unreadable, WorkerRow
+from xqueue_core.stored.records import Group, Row, Scan
+from xqueue_core.stored.tasks import DUE, EVENTS, Job, Tasks, encoded
+from xqueue_core.stored.records import Change
+from xqueue_core.task import Record, State, Task
+from xqueue_core.transitions import step
+
+#: Longest time between two looks while waiting, in case a ring is lost (seconds).
+LOOK_EVERY = 1.0
+#: Most rows a worker can hold.
+HELD = 100_000
+
+
+class _Found(NamedTuple):
+    """A task that may be leased."""
+
+    row: Row
+    task: Task
+    record: Record
+
+
+class _Caller(NamedTuple):
+    """Who asks, and where the turns stand."""
+
+    worker: str
+    call: int
+    turn: TurnRow
+    version: int
+
+
+class Leaser:
+    """The ``lease`` of a stored queue. ``run_due`` promotes what has become due."""
+
+    def __init__(self, tasks: Tasks, run_due: Callable[[], Awaitable[float | None]]) -> None:
+        self._tasks = tasks
+        self._records = tasks.records
+        self._run_due = run_due
+
+    async def lease(
+        self, wants: Sequence[Want], limit: int, call: int, worker: str, wait: float
+    ) -> Leased:
+        """See :meth:`xqueue_core.abc.TaskQueue.lease`."""
+        topics = [layout.ready(want.lane) for want in wants] + [DUE]
+        until = (await self._records.now()).steady + wait
+        async with self._tasks.bell.listen(topics) as sleep:
+            while True:
+                leased = await self._once(wants, limit, call, worker)
+                if leased.deliveries or leased.ready:
+                    return leased
+                next_due = await self._run_due()
+                now = await self._records.now()
+                if next_due is not None and next_due <= now.wall:
+                    if now.steady < until:
+                        continue
+                if now.steady >= until:
+                    return await self._once(wants, limit, call, worker)
+                pause = min(until - now.steady, LOOK_EVERY)
+                if next_due is not None:
+                    pause = min(pause, next_due - now.wall)
+                await sleep(max(pause, 0.0))
+
+    async def _once(self, wants: Sequence[Want], limit: int, call: int, worker: str) -> Leased:
+        caller, lanes = await self._caller(worker, call, [want.lane for want in wants])
+        if call == caller.turn.call:
+            before = await self._answered(caller)
+            if before:
+                return Leased(before)
+        open_ = [want for want in wants if not lanes[want.lane].paused]
+        asked = [want for want in open_ if want.limit > 0]
+        at = (await self._records.now()).wall
+        deliveries: list[Delivery] = []
+        while asked and limit > 0 and not deliveries:
+            found = await self._candidates(asked, limit, caller.turn)
+            if not found:
+                break
+            deliveries = await self._take(found, caller, lanes, at)
+        return Leased(deliveries, await self._waiting(open_))
+
+    async def _caller(
+        self, worker: str, call: int, lanes: Sequence[str]
+    ) -> tuple[_Caller, dict[str, LaneRow]]:
+        """Who asks. Raises LeaseLost if nobody knows them, Refused if the call is an old one."""
+        names = list(dict.fromkeys(lanes))
+        keys = [f"worker/{worker}", f"turn/{worker}", *(f"lane/{name}" for name in names)]
+        known, turned, *rows = await self._records.load(keys)
+        registered = layout.unpack(known, WorkerRow)
+        if registered is None or registered.dead:
+            raise LeaseLost(
+                f"worker {worker} is not registered, or was declared dead: extend first"
+            )
+        turn = layout.unpack(turned, TurnRow) or TurnRow()
+        if call < turn.call:
+            raise Refused(f"call {call} of worker {worker} is older than its call {turn.call}")
+        found = {
+            name: layout.unpack(row, LaneRow) or LaneRow()
+            for name, row in zip(names, rows, strict=True)
+        }
+        return _Caller(worker, call, turn, turned.version if turned else 0), found
+
+    async def _answered(self, caller: _Caller) -> list[Delivery]:
+        """What this very call took when it was made before."""
+        [rows] = await self._records.scan([Scan(layout.held(caller.worker), HELD)])
+        found = [_readable(row) for row in rows]
+        return [
+            _delivery(one.task, one.record)
+            for one in found
+            if one is not None and one.record.call == caller.call
+        ]
+
+    async def _candidates(
+        self, wants: Sequence[Want], limit: int, turn: TurnRow
+    ) -> tuple[list[tuple[str, Row]], dict[str, Turn]] | None:
+        """The rows to take, in order, and the turns that this uses up."""
+        limits = {want.lane: min(want.limit, limit) for want in wants}
+        scans = [Scan(layout.ready(lane), n) for lane, n in limits.items()]
+        picked: dict[str, Sequence[Row]] = {}
+        turns: dict[str, Turn] = {}
+        for (lane, n), rows in zip(limits.items(), await self._records.scan(scans), strict=True):
+            if not rows:
+                continue
+            behind = await self._behind(lane, n, rows)
+            before = turn.lanes.get(lane) or Turn()
+            picked[lane], after = pick([*rows, *behind], n, before)
+            if after is not before:
+                turns[lane] = after
+        chosen = in_turn(picked, turn.lane, limit)
+        return (chosen, turns) if chosen else None
+
+    async def _behind(self, lane: str, n: int, rows: Sequence[Row]) -> list[Row]:
+        """Rows of lower levels than those found, as many as could get a turn."""
+        lowest = layout.level_of(rows[-1].order)
+        if len(rows) < n or lowest == 0:
+            return []
+        turns = n // TURN_EVERY + 1
+        bucket = layout.ready(lane)
+        [first] = await self._records.scan([Scan(bucket, 1, layout.below(lowest))])
+        if not first:
+            return []
+        top = layout.level_of(first[0].order)
+        scans = [Scan(bucket, turns, layout.below(level + 1)) for level in range(top, -1, -1)]
+        found = await self._records.scan(scans)
+        return [
+            row
+            for level, part in zip(range(top, -1, -1), found, strict=True)
+            for row in part
+            if layout.level_of(row.order) == level
+        ]
+
+    async def _take(
+        self,
+        found: tuple[list[tuple[str, Row]], dict[str, Turn]],
+        caller: _Caller,
+        lanes: dict[str, LaneRow],
+        at: float,
+    ) -> list[Delivery]:
+        """Lease the rows; others may have been quicker, so the answer may be shorter."""
+        chosen, turns = found
+        turn = advanced(caller.turn, caller.call, chosen[-1][0], turns)
+        marker = Change(f"turn/{caller.worker}", caller.version, layout.pack(turn))
+        groups = [Group([marker])]
+        taken: list[_Found | None] = []
+        topics = {EVENTS}
+        broken: list[Job] = []
+        for lane, row in chosen:
+            one = _readable(row)
+            if one is None:
+                broken.append(Job(row.key[2:], Expire(), row))
+                continue
+            paused = lanes[lane].paused_for(at)
+            command = Lease(caller.worker, caller.call, int(at * 1e6))
+            did = step(one.task, one.record, command, at, paused)
+            record = did.record
+            if record is None or record is one.record:
+                continue
+            bucket, order, alarm = layout.place(one.task, record, at, paused)
+            change = Change(row.key, row.version, layout.pack_task(record), bucket, order, alarm)
+            counts = layout.deltas(one.task, one.record, record, did.verdict)
+            if did.verdict is Said.EXPIRED and one.task.unique_key:
+                # Ending a task may free its unique key, which is the business of Tasks.apply.
+                broken.append(Job(row.key[2:], Expire(), row))
+                continue
+            groups.append(Group([change], encoded(did), counts))
+            leased = record.state is State.PROCESSING
+            taken.append(_Found(row, one.task, record) if leased else None)
+        if broken:
+            await self._tasks.apply(broken)
+        verdicts = await self._records.swap(groups)
+        await self._tasks.ring(topics)
+        return [
+            _delivery(one.task, one.record)
+            for one, ok in zip(taken, verdicts[1:], strict=True)
+            if ok and one is not None
+        ]
+
+    async def _waiting(self, wants: Sequence[Want]) -> list[str]:
+        """The lanes asked for with limit 0 that have work."""
+        lanes = [want.lane for want in wants if want.limit == 0]
+        if not lanes:
+            return []
+        found = await self._records.scan([Scan(layout.ready(lane), 1) for lane in lanes])
+        return [lane for lane, rows in zip(lanes, found, strict=True) if rows]
+
+
+def _readable(row: Row) -> _Found | None:
+    try:
+        record = layout.unpack_task(row)
+        if isinstance(record, Record):
+            return _Found(row, decode_task(record.raw), record)
+    except (Unreadable, InvalidTask):
+        pass
+    return None
+
+
+def _delivery(task: Task, record: Record) -> Delivery:
+    return Delivery(
+        task=task,
+        token=record.delivery,
+        attempt=record.attempt,
+        losses=record.losses,
+        accepted_at=record.accepted_at,
+        due_at=record.due_at,
+        leased_at=record.leased_at,
+    )

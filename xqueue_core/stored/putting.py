@@ -1,0 +1,192 @@
+"""Accepting tasks: dedupe by id, unique key and slot, and joining a key's line (P4.1, P4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from xqueue_core.calls import Accepted, Put
+from xqueue_core.commands import Accept
+from xqueue_core.envelope import encode_task
+from xqueue_core.errors import InvalidTask, PayloadTooLarge, Unavailable
+from xqueue_core.stored import layout
+from xqueue_core.stored.layout import ScheduleRow, Unique
+from xqueue_core.stored.records import ABSENT, Change, Group, Row
+from xqueue_core.stored.tasks import ROUNDS, Applied, Tasks, encoded, rings
+from xqueue_core.task import Record, Task
+from xqueue_core.transitions import apply
+
+
+class _Seen(NamedTuple):
+    """What a batch of puts needs to know; empty for tasks with neither keys nor slots."""
+
+    rows: Mapping[str, Row | None]
+    lines: frozenset[tuple[str, str]]
+    paused: Mapping[str, float]
+    at: float
+
+
+class Putter:
+    """The ``put`` of a stored queue."""
+
+    def __init__(self, tasks: Tasks, max_payload: int) -> None:
+        self._tasks = tasks
+        self._records = tasks.records
+        self._max_payload = max_payload
+
+    async def put(self, tasks: Sequence[Task]) -> list[Accepted]:
+        """See :meth:`xqueue_core.abc.TaskQueue.put`."""
+        answers: list[Accepted] = [Accepted(Put.NEW)] * len(tasks)
+        todo = []
+        for i, task in enumerate(tasks):
+            error = self._wrong(task)
+            if error is None:
+                todo.append(i)
+            else:
+                answers[i] = Accepted(Put.REJECTED, error=error)
+        topics: set[str] = set()
+        duplicates: dict[str, int] = {}
+        for _ in range(ROUNDS):
+            todo = await self._round(tasks, todo, answers, topics, duplicates)
+            if not todo:
+                break
+        else:
+            raise Unavailable(f"{len(todo)} ids kept changing hands; try again")
+        if duplicates:
+            await self._records.swap([Group(counts=duplicates)])
+        await self._tasks.ring(topics)
+        return answers
+
+    async def _round(
+        self,
+        tasks: Sequence[Task],
+        todo: Sequence[int],
+        answers: list[Accepted],
+        topics: set[str],
+        duplicates: dict[str, int],
+    ) -> list[int]:
+        """Try to insert what is left; returns what must be tried again."""
+        seen = await self._look([tasks[i] for i in todo])
+        groups: list[Group] = []
+        tried: list[tuple[int, Applied]] = []
+        for i in todo:
+            known = _known(tasks[i], seen)
+            if known:
+                self._duplicate(tasks[i], known, answers, i, duplicates)
+                continue
+            group, applied = _insert(tasks[i], seen, i)
+            groups.append(group)
+            tried.append((i, applied))
+        taken = []
+        swapped = await self._records.swap(groups) if groups else ()
+        for (i, applied), inserted in zip(tried, swapped, strict=True):
+            if inserted:
+                topics |= rings(applied)
+            else:
+                taken.append(i)
+        if not taken:
+            return []
+        rows = await self._records.load([f"t/{tasks[i].id}" for i in taken])
+        again = []
+        for i, row in zip(taken, rows, strict=True):
+            if row is None:
+                again.append(i)  # its unique key or slot was taken meanwhile
+            else:
+                self._duplicate(tasks[i], _original(tasks[i].id, row), answers, i, duplicates)
+        return again
+
+    async def _look(self, tasks: Sequence[Task]) -> _Seen:
+        keys: list[str] = []
+        for task in tasks:
+            if task.unique_key:
+                keys += (f"t/{task.id}", _unique_key(task))
+            if task.slot:
+                keys += (f"t/{task.id}", f"schedule/{task.slot.schedule}")
+        keys = list(dict.fromkeys(keys))
+        rows = await self._records.load(keys) if keys else ()
+        lines = await self._tasks.lines((t.lane, t.key) for t in tasks if t.key)
+        timed = {task.lane for task in tasks if task.queue_timeout is not None}
+        lanes = await self._tasks.lanes(timed)
+        at = (await self._records.now()).wall
+        paused = {name: row.paused_for(at) for name, row in lanes.items()}
+        return _Seen(dict(zip(keys, rows, strict=True)), lines, paused, at)
+
+    def _wrong(self, task: Task) -> InvalidTask | PayloadTooLarge | None:
+        """What is wrong with a task whoever made it, so that no bad one is ever accepted."""
+        if not 0 <= task.priority <= 9:
+            return InvalidTask(f"task {task.id}: priority is {task.priority}, not 0 to 9")
+        if not task.type or task.id.endswith(":") or ":" not in task.id:
+            return InvalidTask(f"task {task.id!r}: an id is <type>:<token>")
+        if len(task.payload) > self._max_payload:
+            return PayloadTooLarge(
+                f"task {task.id}: the payload has {len(task.payload)} bytes, "
+                f"more than the {self._max_payload} allowed"
+            )
+        return None
+
+    @staticmethod
+    def _duplicate(
+        task: Task, of: str, answers: list[Accepted], i: int, counts: dict[str, int]
+    ) -> None:
+        answers[i] = Accepted(Put.DUPLICATE, of=of)
+        name = f"c/{task.lane}/{task.type}/duplicates"
+        counts[name] = counts.get(name, 0) + 1
+
+
+def _insert(task: Task, seen: _Seen, nth: int) -> tuple[Group, Applied]:
+    """The group that makes the task exist, on condition that nothing of it exists yet."""
+    parked = (task.lane, task.key) in seen.lines
+    paused = seen.paused.get(task.lane, 0.0)
+    did = apply(None, Accept(encode_task(task), parked, nth), seen.at, paused)
+    record = did.record
+    assert record is not None
+    bucket, order, alarm = layout.place(task, record, seen.at, paused)
+    body = layout.pack_task(record)
+    changes = [Change(f"t/{task.id}", ABSENT, body, bucket, order, alarm)]
+    if task.unique_key:
+        key = _unique_key(task)
+        row = seen.rows.get(key)
+        until = None if task.unique_for is None else seen.at + task.unique_for
+        unique = layout.pack(Unique(task.id, until))
+        changes.append(Change(key, row.version if row else ABSENT, unique, alarm=until))
+    if task.slot:
+        key = f"schedule/{task.slot.schedule}"
+        row = seen.rows.get(key)
+        fired = layout.pack(ScheduleRow(task.slot.version, task.slot.at))
+        version = row.version if row else ABSENT
+        changes.append(Change(key, version, fired, layout.SCHEDULES))
+    counts = layout.deltas(task, None, record, did.verdict)
+    return Group(changes, encoded(did), counts), Applied(did.verdict, record, task)
+
+
+def _known(task: Task, seen: _Seen) -> str:
+    """The task that this one would duplicate, as far as was read; "" if none is known."""
+    if not seen.rows:
+        return ""
+    own = seen.rows.get(f"t/{task.id}")
+    if own is not None:
+        return _original(task.id, own)
+    if task.unique_key:
+        held = layout.unpack(seen.rows.get(_unique_key(task)), Unique)
+        if held is not None and (held.until is None or held.until > seen.at):
+            return held.of
+    if task.slot:
+        fired = layout.unpack(seen.rows.get(f"schedule/{task.slot.schedule}"), ScheduleRow)
+        if fired is not None and (task.slot.version, task.slot.at) <= (fired.version, fired.last):
+            return task.id
+        if fired is not None and task.slot.version < fired.version:
+            return task.id
+    return ""
+
+
+def _original(id: str, row: Row) -> str:
+    """The task an id stands for: itself, or the one it was found to duplicate."""
+    try:
+        body = layout.unpack_task(row)
+    except layout.Unreadable:
+        return id
+    return body.of if isinstance(body, Record) and body.of else id
+
+
+def _unique_key(task: Task) -> str:
+    return f"u/{task.type}/{task.unique_key}"

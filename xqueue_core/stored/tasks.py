@@ -1,0 +1,304 @@
+"""Applies commands to stored tasks: load, step through the state machine, swap, until it holds.
+
+Everything that changes a task after its acceptance goes through :meth:`Tasks.apply`, so the
+rules about versions, counts, unique keys, tombstones and quarantine are here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from xqueue_core.calls import Purge, Replay, Settle
+from xqueue_core.commands import Command, Expunge, Lose, Promote, Said, Step
+from xqueue_core.envelope import decode_task
+from xqueue_core.errors import InvalidTask, Unavailable
+from xqueue_core.stored import layout
+from xqueue_core.stored.layout import LaneRow, Quarantined, Tombstone, Unique, Unreadable
+from xqueue_core.stored.options import StoredOptions
+from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row, Scan
+from xqueue_core.task import Event, EventName, Record, State, Task
+from xqueue_core.transitions import step
+
+#: Rounds of load and swap before giving up on rows that others keep changing.
+ROUNDS = 100
+#: Bell topic of every transition and of progress.
+EVENTS = "events"
+#: Bell topic of a new earliest due time.
+DUE = "due"
+
+_encode_event = msgspec.msgpack.Encoder().encode
+
+
+class Job(NamedTuple):
+    """A command for one task. ``row`` saves loading it where the caller has just read it."""
+
+    id: str
+    command: Command
+    row: Row | None = None
+
+
+class Applied(NamedTuple):
+    """What a command did. ``of`` names the task that holds the unique key (DUPLICATE)."""
+
+    said: Said
+    record: Record | None = None
+    task: Task | None = None
+    of: str = ""
+
+
+class _Read(NamedTuple):
+    """A job with what was read for it."""
+
+    row: Row | None
+    body: Record | Tombstone | Quarantined | None
+    task: Task | None
+    why: str = ""  # not empty if the row is unreadable
+
+
+class _Around(NamedTuple):
+    """What else a batch of jobs needs to know."""
+
+    now: Now
+    paused: Mapping[str, float]
+    uniques: Mapping[str, Row | None]
+    lines: frozenset[tuple[str, str]]  # (lane, key) with a line of parked tasks
+
+
+class Tasks:
+    """The stored tasks."""
+
+    def __init__(self, records: Records, bell: Bell, options: StoredOptions) -> None:
+        self.records = records
+        self.bell = bell
+        self.options = options
+
+    async def apply(self, jobs: Sequence[Job]) -> list[Applied]:
+        """Carry out each job once; the answers have its order. Raises BrokerError."""
+        answers: list[Applied] = [Applied(Said.UNKNOWN)] * len(jobs)
+        todo = [(i, job) for i, job in enumerate(jobs)]
+        topics: set[str] = set()
+        for _ in range(ROUNDS):
+            reads = await self._read([job for _, job in todo])
+            around = await self._around([job for _, job in todo], reads)
+            planned: list[tuple[int, Job, Applied]] = []
+            groups: list[Group] = []
+            for (i, job), read in zip(todo, reads, strict=True):
+                group, answer = self._plan(job, read, around)
+                if group is None:
+                    answers[i] = answer
+                else:
+                    groups.append(group)
+                    planned.append((i, job, answer))
+            todo = []
+            swapped = await self.records.swap(groups) if groups else ()
+            for (i, job, answer), applied in zip(planned, swapped, strict=True):
+                if applied:
+                    answers[i] = answer
+                    topics |= rings(answer)
+                else:
+                    todo.append((i, Job(job.id, job.command)))
+            if not todo:
+                await self.ring(topics)
+                return answers
+        await self.ring(topics)
+        raise Unavailable(f"{len(todo)} tasks kept changing under {ROUNDS} attempts; try again")
+
+    async def ring(self, topics: Iterable[str]) -> None:
+        """Wake those who wait for these topics."""
+        wanted = set(topics)
+        if wanted:
+            await self.bell.ring(wanted)
+
+    async def lanes(self, names: Iterable[str]) -> dict[str, LaneRow]:
+        """The named lanes' rows; one that was never written is not paused."""
+        wanted = list(dict.fromkeys(names))
+        rows = await self.records.load([f"lane/{name}" for name in wanted]) if wanted else ()
+        return {
+            name: layout.unpack(row, LaneRow) or LaneRow()
+            for name, row in zip(wanted, rows, strict=True)
+        }
+
+    async def lines(self, tasks: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Which of these (lane, key) have a line of parked tasks."""
+        wanted = list(dict.fromkeys(tasks))
+        if not wanted:
+            return frozenset()
+        found = await self.records.scan([Scan(layout.line(*pair), 1) for pair in wanted])
+        return frozenset(pair for pair, rows in zip(wanted, found, strict=True) if rows)
+
+    # -- reading ---------------------------------------------------------------------------
+
+    async def _read(self, jobs: Sequence[Job]) -> list[_Read]:
+        missing = [f"t/{job.id}" for job in jobs if job.row is None]
+        loaded = iter(await self.records.load(missing) if missing else ())
+        return [_decode(job.row if job.row is not None else next(loaded)) for job in jobs]
+
+    async def _around(self, jobs: Sequence[Job], reads: Sequence[_Read]) -> _Around:
+        timed = {r.task.lane for r in reads if r.task and r.task.queue_timeout is not None}
+        unique = [_unique_key(r.task) for r in reads if r.task and r.task.unique_key]
+        keyed = [
+            (read.task.lane, read.task.key)
+            for job, read in zip(jobs, reads, strict=True)
+            if read.task and read.task.key and isinstance(job.command, Promote)
+        ]
+        lanes = await self.lanes(timed)
+        rows = await self.records.load(unique) if unique else ()
+        lines = await self.lines(keyed)
+        now = await self.records.now()
+        paused = {name: row.paused_for(now.wall) for name, row in lanes.items()}
+        return _Around(now, paused, dict(zip(unique, rows, strict=True)), lines)
+
+    # -- one job -----------------------------------------------------------------------------
+
+    def _plan(self, job: Job, read: _Read, around: _Around) -> tuple[Group | None, Applied]:
+        command, row = job.command, read.row
+        lost = Said.LOST if isinstance(command, Settle | Lose) else Said.UNKNOWN
+        if row is None:
+            return None, Applied(lost)
+        if read.why:
+            return _quarantine(job.id, row, read.why, around.now.wall), Applied(lost)
+        if isinstance(read.body, Tombstone):
+            return _buried(row, read.body, command, around.now.wall, lost)
+        if isinstance(read.body, Quarantined):
+            if isinstance(command, Purge):
+                return _forget(job.id, row, read.body), Applied(Said.APPLIED)
+            return None, Applied(lost)
+        assert read.body is not None and read.task is not None
+        return self._step(job, row, read.body, read.task, around)
+
+    def _step(
+        self, job: Job, row: Row, before: Record, task: Task, around: _Around
+    ) -> tuple[Group | None, Applied]:
+        command, at = job.command, around.now.wall
+        paused = around.paused.get(task.lane, 0.0)
+        if isinstance(command, Promote) and (task.lane, task.key) in around.lines:
+            command = Promote(parked=True)
+        did = step(task, before, command, at, paused)
+        after = did.record
+        if after is before:
+            if isinstance(command, Expunge | Promote) and did.verdict is Said.EARLY:
+                return _rearm(row, task, before, at, paused), Applied(did.verdict, before, task)
+            return None, Applied(did.verdict, before, task)
+        if isinstance(command, Replay) and after is not None and command.edit is not None:
+            task = decode_task(after.raw)
+        changes = [self._change(row, task, before, after, at, paused)]
+        if task.unique_key:
+            extra, holder = _unique_change(task, before, after, around)
+            if holder:
+                return None, Applied(Said.DUPLICATE, before, task, holder)
+            changes += extra
+        group = Group(changes, encoded(did), layout.deltas(task, before, after, did.verdict))
+        return group, Applied(did.verdict, after, task)
+
+    def _change(
+        self,
+        row: Row,
+        task: Task,
+        before: Record,
+        after: Record | None,
+        at: float,
+        paused: float,
+    ) -> Change:
+        if after is not None:
+            bucket, order, alarm = layout.place(task, after, at, paused)
+            return Change(row.key, row.version, layout.pack_task(after), bucket, order, alarm)
+        keep = self.options.dedupe_horizon if task.remember else 2 * self.options.client_retry
+        until = before.finished_at + max(keep, 2 * self.options.client_retry)
+        stone = layout.pack_task(Tombstone(until, before.settled))
+        return Change(row.key, row.version, stone, alarm=until)
+
+
+def encoded(did: Step) -> list[bytes]:
+    """A step's events as the log keeps them."""
+    return [_encode_event(event) for event in did.events]
+
+
+def rings(applied: Applied) -> set[str]:
+    """The bell topics to ring after a task reached this record."""
+    record, task = applied.record, applied.task
+    if record is None or task is None:
+        return {EVENTS}
+    if record.state is State.PENDING and not record.parked:
+        return {EVENTS, layout.ready(task.lane)}
+    if record.state is State.SCHEDULED:
+        return {EVENTS, DUE}
+    return {EVENTS}
+
+
+def _decode(row: Row | None) -> _Read:
+    if row is None:
+        return _Read(None, None, None)
+    try:
+        body = layout.unpack_task(row)
+        task = decode_task(body.raw) if isinstance(body, Record) else None
+    except (Unreadable, InvalidTask) as error:
+        return _Read(row, None, None, str(error) or "unreadable")
+    return _Read(row, body, task)
+
+
+def _buried(
+    row: Row, stone: Tombstone, command: Command, at: float, lost: Said
+) -> tuple[Group | None, Applied]:
+    """A command for a task of which only the id is left."""
+    if isinstance(command, Expunge) and stone.until <= at:
+        return Group([Change(row.key, row.version, None)]), Applied(Said.APPLIED)
+    if isinstance(command, Settle) and command.token in stone.settled:
+        return None, Applied(Said.REPEATED)
+    return None, Applied(lost)
+
+
+def _rearm(row: Row, task: Task, record: Record, at: float, paused: float) -> Group | None:
+    """Put the alarm of a row that was found too early where it belongs."""
+    bucket, order, alarm = layout.place(task, record, at, paused)
+    return Group([Change(row.key, row.version, row.body, bucket, order, alarm)])
+
+
+def _quarantine(id: str, row: Row, why: str, at: float) -> Group:
+    """Set an undecodable row aside. It stays counted in the gauge of the bucket it was in."""
+    field = layout.gauge(row.bucket)
+    kind, _, rest = row.bucket.partition("/")
+    type_ = id.partition(":")[0]
+    # What a worker holds does not say its lane; a type's own name is the best guess then.
+    lane = rest.partition("/")[0] if kind in ("ready", "later", "line", "done") else type_
+    body = layout.pack_task(Quarantined(lane, field, why, row.body))
+    event = Event(id, 0, EventName.QUARANTINED, State.PENDING, at, lane, reason=why)
+    counts = {f"c/{lane}/{type_}/quarantined": 1} if field else {}
+    if kind == "line":
+        counts[f"k/{lane}/{rest.partition('/')[2]}"] = -1
+        counts[f"c/{lane}/{type_}/parked"] = -1
+    change = Change(row.key, row.version, body, layout.QUARANTINE, int(at * 1e6))
+    return Group([change], [_encode_event(event)], counts)
+
+
+def _forget(id: str, row: Row, body: Quarantined) -> Group:
+    """Remove a quarantined row; the ledger shows it as canceled."""
+    prefix = f"c/{body.lane}/{id.partition(':')[0]}/"
+    counts = {prefix + body.field: -1, prefix + "quarantined": -1, prefix + "canceled": 1}
+    return Group([Change(row.key, row.version, None)], (), counts if body.field else {})
+
+
+def _unique_key(task: Task) -> str:
+    return f"u/{task.type}/{task.unique_key}"
+
+
+def _unique_change(
+    task: Task, before: Record, after: Record | None, around: _Around
+) -> tuple[list[Change], str]:
+    """How a step changes the unique key's row, and who else holds the key on a replay."""
+    key = _unique_key(task)
+    row = around.uniques.get(key)
+    held = layout.unpack(row, Unique)
+    id = task.id
+    if after is not None and after.replays > before.replays:
+        if held is not None and held.of != id and (held.until or 0.0) >= 0:
+            if held.until is None or held.until > around.now.wall:
+                return [], held.of
+        body = layout.pack(Unique(id, None))
+        return [Change(key, row.version if row else 0, body)], ""
+    ended = after is None or after.state.final
+    if ended and row is not None and held is not None and held.of == id and held.until is None:
+        return [Change(key, row.version, None)], ""
+    return [], ""
