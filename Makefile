@@ -1,0 +1,96 @@
+# `make help` lists what can be done. Everything happens in .venv, which is made when needed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+RUN := $(VENV)/bin
+PIP := $(RUN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+# The first Python of 3.11 or later in the path that can make a virtual environment.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+# Where `make demo` keeps its files, and the broker it uses; by default it chooses itself.
+DIR ?=
+URL ?=
+# More arguments for the tests or the benchmarks: make test ARGS="-k settings".
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@echo "make TARGET [VARIABLE=value ...]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1 \2/p' $(MAKEFILE_LIST) \
+	| while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+
+# A stamp per step, so that a second run costs nothing; a changed pyproject.toml runs it again.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "no Python of 3.11 or later with venv found;" \
+	"install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[all,dev]'
+	@touch $(VENV)/.core $@
+
+.PHONY: setup
+setup: $(VENV)/.dev ## Install XQueue, all extras and the tools into .venv
+	@echo "ready: $(RUN)/xqueue"
+
+.PHONY: demo
+demo: $(VENV)/.core ## Show XQueue at work, in a minute (DIR=folder, URL=broker)
+	@$(RUN)/python examples/demo.py $(if $(DIR),--dir "$(DIR)") $(if $(URL),--url "$(URL)")
+
+.PHONY: test
+test: $(VENV)/.dev ## Run all tests on every backend, services included (ARGS=...)
+	$(RUN)/python tests/run.py $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style and types
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/pyright
+
+.PHONY: format
+format: $(VENV)/.dev ## Put the code into its form
+	$(RUN)/ruff check --fix --select I .
+	$(RUN)/ruff format .
+
+.PHONY: package
+package: $(VENV)/.dev ## Build sdist and wheel; try the wheel in an environment of its own
+	rm -rf build/wheel build/try
+	$(RUN)/python -m build --outdir build/wheel .
+	$(RUN)/python -m venv build/try
+	build/try/bin/python -m pip --disable-pip-version-check install --quiet \
+	--constraint constraints.txt build/wheel/*.whl
+	cd build/try && bin/python -W error -c 'from xqueue_core.plugins import BACKENDS, list_plugins, load_backend; \
+	[print("loaded", load_backend(p.name), "of", p.distribution, p.version) for p in list_plugins(BACKENDS)]'
+	cd build/try && bin/python -W error -c 'from xqueue_core import XQueue' && bin/xqueue --help >/dev/null
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Run the benchmarks (ARGS=...)
+	$(RUN)/python -m benchmarks $(ARGS)
+
+.PHONY: versions
+versions: $(VENV)/.dev ## Print the versions of Python, backends and broker servers
+	@$(RUN)/python -VV
+	@$(RUN)/python -c 'import sqlite3; print("SQLite", sqlite3.sqlite_version)'
+	@$(RUN)/python -c 'from xqueue_core.plugins import BACKENDS, list_plugins; \
+	[print("backend", p.name, "of", p.distribution, p.version) for p in list_plugins(BACKENDS)]'
+	@for server in redis-server valkey-server mosquitto; do \
+	if command -v $$server >/dev/null; then \
+	case $$server in mosquitto) $$server -h || true;; *) $$server --version;; esac | head -n 1; \
+	else echo "$$server: not installed"; fi; done
+
+.PHONY: clean
+clean: ## Remove .venv, builds and caches
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
