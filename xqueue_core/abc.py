@@ -21,6 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 
 from xqueue_core.calls import (
@@ -230,6 +231,14 @@ class Faces(NamedTuple):
         return found
 
 
+class Role(StrEnum):
+    """What an open backend is used for."""
+
+    CLIENT = "client"  # submits, asks, commands
+    WORKER = "worker"  # all of it
+    VIEW = "view"  # only asks
+
+
 class Backend(ABC):
     """What an entry point in the group ``xqueue.backends`` names: a class, made once per app.
 
@@ -252,8 +261,10 @@ class Backend(ABC):
         """What this backend promises with these settings. Connects to nothing."""
 
     @abstractmethod
-    def open(self, settings: Any) -> AbstractAsyncContextManager[Faces]:
+    def open(self, settings: Any, role: Role = Role.CLIENT) -> AbstractAsyncContextManager[Faces]:
         """Connect. Raises ``Unavailable`` if the broker does not answer within a deadline.
 
-        Leaving the context closes everything; it must not hang when the broker is gone.
+        ``role`` says what the faces will be used for; the work a backend does by itself, such
+        as owning parts of a log, is for workers. Background tasks end with the context, which
+        must not hang when the broker is gone.
         """

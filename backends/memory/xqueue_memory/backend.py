@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from xqueue_core.abc import Backend, Faces
+from xqueue_core.abc import Backend, Faces, Role
 from xqueue_core.calls import Capabilities
 from xqueue_core.stored.bell import LocalBell
 from xqueue_core.stored.clock import Clock, host_clock
@@ -43,7 +43,9 @@ class MemoryBackend(Backend):
         """Everything, but for one process and until it ends."""
         return Capabilities(shared=False, durable=False, dedupe_horizon=settings.dedupe_horizon)
 
-    def open(self, settings: MemorySettings) -> AbstractAsyncContextManager[Faces]:
+    def open(
+        self, settings: MemorySettings, role: Role = Role.CLIENT
+    ) -> AbstractAsyncContextManager[Faces]:
         """Open the named store, which is made on first use; closing keeps it."""
         return self._open(settings)
 
