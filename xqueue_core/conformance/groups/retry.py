@@ -1,0 +1,261 @@
+"""D: retries, failures for good, replay."""
+
+from __future__ import annotations
+
+from xqueue_core.calls import Ability, Did, Edit, Replay, Settle, Settled
+from xqueue_core.conformance.bench import OOPS, Bench
+from xqueue_core.conformance.cases import case
+from xqueue_core.conformance.check import between, holds, same
+from xqueue_core.conformance.worker import ended
+from xqueue_core.task import Failed, Failure, HandBack, RetryAt, State, TimedOut
+
+ATTEMPTS = {Ability.ATTEMPTS}
+SEEN = {Ability.ATTEMPTS, Ability.VIEW}
+
+
+@case("D36", needs=ATTEMPTS)
+async def retry_at_once(bench: Bench) -> None:
+    """A retry without delay is delivered again at once, as the next attempt."""
+    task = await bench.submit()
+    worker = await bench.worker()
+    await worker.ends(await worker.one(), RetryAt(0.0, OOPS))
+    again = await worker.one(within=1.0)
+    same((again.task.id, again.attempt), (task.id, 2), "id and attempt")
+
+
+@case("D37", needs=ATTEMPTS | {Ability.DELAY})
+async def retry_later(bench: Bench) -> None:
+    """A retry with a delay is not delivered before it, and soon after it."""
+    delay = 0.6
+    await bench.submit()
+    worker = await bench.worker()
+    delivery = await worker.one()
+    before = bench.clock()
+    await worker.ends(delivery, RetryAt(delay, OOPS))
+    await worker.one()
+    waited = bench.clock() - before
+    late = bench.harness.capabilities.delay_resolution + 1.0 * bench.scale
+    between(waited, delay - 0.01, delay + late, "seconds until the retry")
+
+
+@case("D38", needs=ATTEMPTS)
+async def exact_attempts(bench: Bench) -> None:
+    """Attempts count 1, 2, 3, 4 exactly, whichever process runs them."""
+    await bench.submit(max_retry=3)
+    workers = [
+        await bench.worker("here"),
+        await bench.worker("there", queue=(await bench.another()).queue),
+    ]
+    for attempt in (1, 2, 3, 4):
+        worker = workers[attempt % 2]
+        delivery = await worker.one()
+        same(delivery.attempt, attempt, "attempt")
+        await worker.ends(delivery, RetryAt(0.0, OOPS))
+    for worker in workers:
+        await worker.none("deliveries after the fourth attempt")
+
+
+@case("D39", needs=ATTEMPTS)
+async def death_is_not_an_attempt(bench: Bench) -> None:
+    """A worker's death counts as a loss and not as an attempt; another gets the task in time."""
+    task = await bench.submit()
+    victim = await bench.worker("victim", lease=bench.short)
+    heir = await bench.worker("heir", lease=bench.short)
+    first = await victim.one()
+    await victim.die()
+    bound = bench.short + bench.harness.capabilities.failure_detection * bench.scale
+    again = await heir.one(within=bound + 1.0)
+    same(again.task.id, task.id, "task delivered again")
+    same((again.attempt, again.losses), (first.attempt, 1), "attempt and losses")
+    await heir.ends(again)
+
+
+@case("D40", needs=SEEN)
+async def last_attempt(bench: Bench) -> None:
+    """When the last attempt fails the task has failed, once: with its failure, and counted."""
+    task = await bench.submit(max_retry=1)
+    worker = await bench.worker()
+    await worker.ends(await worker.one(), RetryAt(0.0, OOPS))
+    last = await worker.one()
+    verdicts = await worker.settle_all([ended(last, RetryAt(0.0, OOPS))] * 2)
+    same(verdicts[0], Settled.APPLIED, "answer to the last settle")
+    info = await bench.sees(task, state=State.FAILED, attempt=2, reason="exception")
+    same(info.failure, OOPS, "failure")
+    same((await bench.view.stats()).total().failed, 1, "tasks counted as failed")
+    await worker.none("deliveries after the last attempt")
+
+
+@case("D40b", needs=SEEN)
+async def last_attempt_timed_out(bench: Bench) -> None:
+    """When the last attempt ran too long the task ends as ``timeout``, at once or by retries."""
+    slow = Failure("process_timeout", message="too long")
+    by_retry, at_once = await bench.submit_many(2, max_retry=0)
+    worker = await bench.worker()
+    got = {one.task.id: one for one in await worker.take(2)}
+    await worker.ends(got[by_retry.id], RetryAt(0.0, slow, timed_out=True))
+    await worker.ends(got[at_once.id], TimedOut(slow))
+    for task in (by_retry, at_once):
+        await bench.sees(task, state=State.TIMEOUT, reason="process_timeout", failure=slow)
+
+
+@case("D41", needs=SEEN)
+async def unrecoverable(bench: Bench) -> None:
+    """A task that failed for good is not tried again, whatever attempts are left."""
+    task = await bench.submit(max_retry=5)
+    worker = await bench.worker()
+    rejected = Failure("rejected", message="never")
+    await worker.ends(await worker.one(), Failed(rejected))
+    await bench.sees(task, state=State.FAILED, attempt=1, reason="rejected", failure=rejected)
+    await worker.none("deliveries of what failed for good")
+
+
+@case("D42", needs=SEEN)
+async def dead_letter(bench: Bench) -> None:
+    """A failed task keeps its id, payload, headers, failure, attempts and every delivery."""
+    failure = Failure("exception", "kit.Oops", "what happened", "Traceback\n  line 1")
+    task = await bench.submit(max_retry=1, payload=b'{"a":1}', headers={"h": "v"})
+    worker, other = await bench.worker(), await bench.worker("other")
+    first = await worker.one()
+    await worker.ends(first, RetryAt(0.0, OOPS))
+    last = await other.one()
+    await other.ends(last, RetryAt(0.0, failure))
+    info = await bench.sees(task, state=State.FAILED)
+    holds(info.task is not None, "a failed task is shown with its envelope")
+    if info.task is not None:
+        same((info.task.payload, info.task.headers), (b'{"a":1}', {"h": "v"}), "envelope")
+    same((info.lane, info.attempt, info.failure), (task.lane, 2, failure), "lane to failure")
+    told = [(one.delivery, one.attempt, one.worker, one.how) for one in info.history]
+    expected = [(first.token, 1, worker.id, "retry"), (last.token, 2, other.id, "failed")]
+    same(told, expected, "history")
+
+
+@case("D43")
+async def leaving(bench: Bench) -> None:
+    """What a worker holds when it leaves, settled by nobody, is delivered to another at once."""
+    task = await bench.submit()
+    worker, other = await bench.worker(), await bench.worker("other")
+    first = await worker.one()
+    await worker.beat([], leaving=True)
+    again = await other.one(within=2.0)
+    same((again.task.id, again.attempt), (task.id, first.attempt), "id and attempt")
+
+
+@case("D44", needs={Ability.FENCE})
+async def poison_in_a_batch(bench: Bench) -> None:
+    """A poisoned task in a batch neither blocks its siblings nor runs them again."""
+    await bench.submit_many(10, max_retry=0)
+    worker = await bench.worker()
+    got = await worker.take(10)
+    settles = [ended(one, RetryAt(0.0, OOPS) if n == 4 else None) for n, one in enumerate(got)]
+    settles.insert(2, Settle("not an id", -1, Failed(OOPS)))
+    verdicts = await worker.settle_all(settles)
+    same(verdicts.pop(2), Settled.LOST, "answer to nonsense in the batch")
+    same(set(verdicts), {Settled.APPLIED}, "answers to the others")
+    await worker.none("deliveries afterwards")
+
+
+@case("D45", needs=ATTEMPTS)
+async def others_progress(bench: Bench) -> None:
+    """While one task fails again and again the others of its lane are delivered."""
+    await bench.submit(token="bad", max_retry=1000)
+    await bench.submit_many(30)
+    worker = await bench.worker()
+    done = 0
+    for _ in range(200):
+        delivery = await worker.one()
+        bad = delivery.task.id == "job:bad"
+        done += not bad
+        await worker.ends(delivery, RetryAt(0.0, OOPS) if bad else None)
+        if done == 30:
+            return
+    same(done, 30, "tasks done beside one that keeps failing")
+
+
+@case("D46", needs=SEEN)
+async def replay(bench: Bench) -> None:
+    """Failed tasks run again when replayed, one or many, edited or not; others are refused."""
+    failed = await bench.submit_many(3, max_retry=0)
+    live = await bench.submit("other")
+    worker = await bench.worker()
+    for delivery in await worker.take(3, "job"):
+        await worker.ends(delivery, RetryAt(0.0, OOPS))
+    edit = Edit(payload=b'{"fixed":true}')
+    verdicts = await bench.control(
+        *(Replay(task.id, "wish", edit) for task in failed),
+        Replay(live.id, "wish"),
+        Replay("job:nobody", "wish"),
+    )
+    expected = [Did.APPLIED] * 3 + [Did.LIVE, Did.UNKNOWN]
+    same([one.did for one in verdicts], expected, "answers to replays")
+    got = await worker.take(3, "job")
+    same({one.task.payload for one in got}, {b'{"fixed":true}'}, "payloads")
+    for delivery in got:
+        await worker.ends(delivery)
+    info = await bench.sees(failed[0], state=State.SUCCESS, replays=1)
+    same(info.failure, None, "failure of a task that succeeded in the end")
+
+
+@case("D46b", needs=SEEN)
+async def replay_is_safe_to_repeat(bench: Bench) -> None:
+    """One wish to replay is carried out once, even if repeated when the task has ended again."""
+    task = await bench.submit(max_retry=0)
+    worker = await bench.worker()
+    await bench.fail_for_good(worker)
+    await bench.does(Replay(task.id, "wish"))
+    await bench.does(Replay(task.id, "wish"), Did.REPEATED)
+    await bench.fail_for_good(worker)
+    await bench.does(Replay(task.id, "wish"), Did.REPEATED)
+    await worker.none("deliveries after a repeated replay")
+    await bench.does(Replay(task.id, "another wish"))
+    await worker.one()
+
+
+@case("D47", needs={Ability.VIEW}, traits={"corrupt"})
+async def quarantine(bench: Bench) -> None:
+    """A record that cannot be decoded is shown as quarantined, counts as live, is delivered to
+    nobody, and the rest goes on."""
+    bad, good = await bench.submit_many(2)
+    await bench.harness.corrupt(bench.namespace, bad.id)
+    worker = await bench.worker()
+    same((await worker.one()).task.id, good.id, "task delivered")
+    await worker.none("deliveries of a record that cannot be decoded", wait=0.3)
+    info = await bench.sees(bad.id, quarantined=True)
+    same((info.task, info.state.final), (None, False), "envelope shown, and whether final")
+    total = (await bench.view.stats()).total()
+    same((total.quarantined, total.accepted, total.live), (1, 2, 2), "the ledger")
+
+
+@case("D48")
+async def unknown_type(bench: Bench) -> None:
+    """A task whose type the worker does not know comes back after a second, then after two,
+    uncharged; it is not lost, and it blocks nobody."""
+    task = await bench.submit()
+    other = await bench.submit()
+    worker = await bench.worker()
+    for wait in (1.0, 2.0):
+        got = await worker.one(within=wait + 3.0)
+        same((got.task.id, got.attempt), (task.id, 1), "id and attempt")
+        before = bench.clock()
+        await worker.ends(got, HandBack(unable="type"))
+        if wait == 1.0:
+            same((await worker.one()).task.id, other.id, "task delivered meanwhile")
+        await worker.none("deliveries too early", wait=wait * 0.7)
+        between(bench.clock() - before, 0.0, wait, "seconds the case has waited")
+    same((await worker.one(within=4.0)).attempt, 1, "attempt after two hand-backs")
+
+
+@case("D49", needs={Ability.FENCE, Ability.ATTEMPTS})
+async def one_effective_retry(bench: Bench) -> None:
+    """A retry whose answer was lost and is asked for again, even after the task was leased
+    anew, has one effect."""
+    await bench.submit(max_retry=5)
+    worker = await bench.worker()
+    first = await worker.one()
+    retry = ended(first, RetryAt(0.0, OOPS))
+    same(await worker.settle_all([retry]), [Settled.APPLIED], "first answer")
+    same(await worker.settle_all([retry]), [Settled.REPEATED], "second answer")
+    again = await worker.one()
+    same(again.attempt, 2, "attempt")
+    same(await worker.settle_all([retry]), [Settled.REPEATED], "answer after the next lease")
+    await worker.none("deliveries beside the running one")
+    await worker.ends(again)

@@ -1,0 +1,122 @@
+"""What a run found, as data, as JSON and as text."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from xqueue_core.abc import API
+from xqueue_core.conformance.cases import sort_key
+from xqueue_core.conformance.left_out import LEFT_OUT
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One case that ran."""
+
+    id: str
+    passed: bool
+    seconds: float
+    doc: str = ""
+    message: str = ""  # why it failed
+
+
+@dataclass(slots=True)
+class Report:
+    """One run of the kit on one backend and event loop.
+
+    Attributes:
+        backend: the harness's name.
+        loop: the event loop.
+        chosen: ids of the cases that concern the backend; each has to have run.
+        not_chosen: the others, with the reason.
+    """
+
+    backend: str
+    loop: str
+    chosen: list[str]
+    not_chosen: dict[str, str]
+    results: dict[str, Result] = field(default_factory=dict)
+    partial: str = ""  # why only part of the list was asked for
+
+    def add(self, result: Result) -> None:
+        """Record a result; a case that ran twice has passed if it passed both times."""
+        before = self.results.get(result.id)
+        if before is None or before.passed:
+            self.results[result.id] = result
+
+    @property
+    def missing(self) -> list[str]:
+        """Cases that were claimed and did not run: a failure."""
+        return [id for id in self.chosen if id not in self.results]
+
+    @property
+    def failed(self) -> list[Result]:
+        """What failed, in order."""
+        return sorted(
+            (one for one in self.results.values() if not one.passed),
+            key=lambda one: sort_key(one.id),
+        )
+
+    @property
+    def ok(self) -> bool:
+        """True if every case that concerns the backend ran and passed."""
+        return not self.failed and not self.missing and not self.partial
+
+    def data(self) -> dict[str, Any]:
+        """The report as JSON types."""
+        return {
+            "backend": self.backend,
+            "loop": self.loop,
+            "ok": self.ok,
+            "partial": self.partial,
+            "api": API,
+            "xqueue": _version(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "results": [asdict(self.results[id]) for id in sorted(self.results, key=sort_key)],
+            "missing": self.missing,
+            "not_chosen": self.not_chosen,
+            "left_out": dict(LEFT_OUT),
+        }
+
+    def json(self) -> str:
+        """The report as a JSON document."""
+        return json.dumps(self.data(), indent=2)
+
+    def text(self) -> str:
+        """The report for people: what failed, what does not concern the backend, the sum."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterable[str]:
+        for one in self.failed:
+            yield f"FAILED {one.id}: {one.doc}"
+            yield from (f"    {line}" for line in one.message.splitlines())
+        for id in self.missing:
+            yield f"NOT RUN {id}, although the backend claims it"
+        for id, reason in self.not_chosen.items():
+            yield f"not chosen {id}: {reason}"
+        for id, reason in LEFT_OUT.items():
+            yield f"left out {id}: {reason}"
+        yield self.summary()
+
+    def summary(self) -> str:
+        """One line."""
+        passed = sum(one.passed for one in self.results.values())
+        seconds = sum(one.seconds for one in self.results.values())
+        return (
+            f"{self.backend} on {self.loop}: {passed} of {len(self.chosen)} cases passed, "
+            f"{len(self.failed)} failed, {len(self.missing)} not run, "
+            f"{len(self.not_chosen)} not chosen, {len(LEFT_OUT)} left out, {seconds:.1f} s"
+        )
+
+
+def _version() -> str:
+    try:
+        return version("xqueue-core")
+    except PackageNotFoundError:
+        return "from source"
