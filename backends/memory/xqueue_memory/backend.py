@@ -56,4 +56,4 @@ class MemoryBackend(Backend):
         new = _Store(MemoryRecords(self._clock), LocalBell())
         # setdefault is one step: two threads that open at once get the same store.
         store = self._stores.setdefault((settings.store, settings.namespace), new)
-        yield faces(store.records, store.bell, settings.options())
+        yield faces(store.records, store.bell, settings.options(), self.capabilities(settings))

@@ -1,0 +1,176 @@
+"""The only writer of an open file: one transaction for everything that gathered."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+
+from xqueue_core.stored.clock import Clock
+from xqueue_core.stored.records import Group
+from xqueue_sqlite.batch import Batch
+from xqueue_sqlite.connection import one, patiently, roll_back, translated, wal_size
+from xqueue_sqlite.failures import Doing, is_busy
+from xqueue_sqlite.place import Identity
+from xqueue_sqlite.statements import SIZES, Statements, fitting
+
+#: Bytes of write-ahead log from which on a commit waits for readers, to start it afresh.
+_WAL_MOST = 64 * 1024 * 1024
+#: Log entries dropped in one transaction.
+_TRIMMED = 1_000
+
+_packed = msgspec.msgpack.Encoder()
+_versions = msgspec.json.Decoder(list[tuple[str, int]])
+
+
+class Swap(NamedTuple):
+    """Work: a call of ``Records.swap``."""
+
+    groups: Sequence[Group]
+
+    @property
+    def weight(self) -> int:
+        """Its groups."""
+        return len(self.groups) or 1
+
+
+class Trim(NamedTuple):
+    """Work: a call of ``Records.trim``."""
+
+    before: float
+    weight: int = 1
+
+
+class Writer:
+    """Serves swaps and trims; lives in its desk's thread."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        identity: Identity,
+        busy_timeout: float,
+        statements: Statements,
+        clock: Clock,
+    ) -> None:
+        self._connection = connection
+        self._identity = identity
+        self._busy_timeout = busy_timeout
+        self._statements = statements
+        self._clock = clock
+        self._doing = Doing.CALL
+
+    def close(self) -> None:
+        """Disconnect; the last one in copies the write-ahead log into the database."""
+        self._connection.close()
+
+    def serve(self, works: Sequence[Swap | Trim]) -> Sequence[Any]:
+        """Verdicts for each swap, None for each trim, or the exception to raise."""
+        swaps = [work for work in works if isinstance(work, Swap)]
+        results = iter(self._swap_all(swaps))
+        return [next(results) if isinstance(work, Swap) else self._trim(work) for work in works]
+
+    # -- swap --------------------------------------------------------------------------------
+
+    def _swap_all(self, swaps: list[Swap]) -> list[Any]:
+        if not swaps:
+            return []
+        try:
+            return self._transact(swaps)
+        except Exception as error:  # noqa: BLE001 - each swap's caller gets it
+            if len(swaps) == 1 or is_busy(error):
+                path = self._identity.path
+                return [translated(error, path, self._doing) for _ in swaps]
+        # One of them may be at fault: the others shall not fail with it.
+        return [self._swap_all([swap])[0] for swap in swaps]
+
+    def _transact(self, swaps: list[Swap]) -> list[list[bool]]:
+        self._identity.check()
+        connection = self._connection
+        self._doing = Doing.CALL
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self._busy_timeout)
+        try:
+            batch = Batch(self._load_versions(swaps))
+            verdicts = [batch.add(swap.groups) for swap in swaps]
+            if not batch.empty:
+                self._write(batch)
+                self._doing = Doing.COMMIT
+                connection.execute("COMMIT")
+        finally:
+            roll_back(connection)
+        self._bound_wal()
+        return verdicts
+
+    def _load_versions(self, swaps: list[Swap]) -> dict[str, int]:
+        keys = {change.key for swap in swaps for group in swap.groups for change in group.changes}
+        found: dict[str, int] = {}
+        for values, size in _chunks([(key,) for key in keys], 1):
+            packed = one(self._connection, self._statements.versions(size), values)
+            found.update(_versions.decode(packed))
+        return found
+
+    def _write(self, batch: Batch) -> None:
+        statements, execute = self._statements, self._connection.execute
+        written = [row for row in batch.writes.values() if row is not None]
+        for values, size in _chunks(written, 6):
+            execute(statements.write(size), values)
+        if len(written) < len(batch.writes):
+            removed = [(key,) for key, row in batch.writes.items() if row is None]
+            for values, size in _chunks(removed, 1):
+                execute(statements.remove(size), values)
+        for values, size in _chunks(batch.counts.items(), 2):
+            execute(statements.count(size), values)
+        if batch.events:
+            execute(statements.append, (self._clock().wall, _packed.encode(batch.events)))
+
+    def _bound_wal(self) -> None:
+        if wal_size(self._identity.path) > _WAL_MOST:
+            connection = self._connection
+            connection.execute("PRAGMA busy_timeout = 100")
+            # If readers stay that long it is tried again after the next commit.
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            connection.execute("PRAGMA busy_timeout = 0")
+
+    # -- trim --------------------------------------------------------------------------------
+
+    def _trim(self, work: Trim) -> Exception | None:
+        try:
+            while self._trim_some(work.before):
+                pass
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            return translated(error, self._identity.path, self._doing)
+        return None
+
+    def _trim_some(self, before: float) -> bool:
+        """Drop some entries; true if there may be more of them."""
+        self._identity.check()
+        connection, statements = self._connection, self._statements
+        self._doing = Doing.CALL
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), self._busy_timeout)
+        try:
+            row = connection.execute(statements.oldest, (before, _TRIMMED)).fetchone()
+            found, last, kept = row
+            if found:
+                connection.execute(statements.cut, (last + 1 if kept is None else kept,))
+            connection.execute(statements.drop_zeros)
+            self._doing = Doing.COMMIT
+            connection.execute("COMMIT")
+        finally:
+            roll_back(connection)
+        return bool(found == _TRIMMED and kept is None)
+
+
+def _chunks(rows: Iterable[tuple[Any, ...]], width: int) -> Iterable[tuple[list[Any], int]]:
+    """The rows as values for statements made for so many, filled up with NULL."""
+    flat = list(chain.from_iterable(rows))
+    start = 0
+    while start < len(flat):
+        size = fitting((len(flat) - start) // width, SIZES)
+        values = flat[start : start + size * width]
+        start += len(values)
+        values += [None] * (size * width - len(values))
+        yield values, size
