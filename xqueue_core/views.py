@@ -1,4 +1,4 @@
-"""What a :class:`~xqueue_core.abc.TaskView` answers: tasks, ledgers and workers as readers see them."""
+"""What a :class:`~xqueue_core.abc.TaskView` answers: tasks, ledgers and workers."""
 
 from __future__ import annotations
 

@@ -51,9 +51,8 @@ class Controller:
             elif type(command) in self._rules:
                 verdicts[i] = await self._rules[type(command)](command)
         if jobs:
-            for (i, job), applied in zip(
-                jobs, await self._apply([job for _, job in jobs]), strict=True
-            ):
+            done = await self._apply([job for _, job in jobs])
+            for (i, _), applied in zip(jobs, done, strict=True):
                 verdicts[i] = _verdict(applied)
         return verdicts
 

@@ -139,10 +139,11 @@ class Keeper:
             except Unreadable:
                 jobs.append(Job(id, Lose(0), row))  # noticed there, and put in quarantine
                 continue
-            if isinstance(record, Record) and (id, record.delivery) not in held:
-                if answered is None or record.call <= answered:
-                    back = HandBack(reason="unanswered" if answered is not None else "left")
-                    jobs.append(Job(id, Settle(id, record.delivery, back), row))
+            if not isinstance(record, Record) or (id, record.delivery) in held:
+                continue
+            if answered is None or record.call <= answered:
+                back = HandBack(reason="unanswered" if answered is not None else "left")
+                jobs.append(Job(id, Settle(id, record.delivery, back), row))
         if jobs:
             await self._tasks.apply(jobs)
 

@@ -12,9 +12,8 @@ from xqueue_core.errors import InvalidTask, LeaseLost, Refused
 from xqueue_core.stored import layout
 from xqueue_core.stored.fairness import TURN_EVERY, advanced, in_turn, pick
 from xqueue_core.stored.layout import LaneRow, Turn, TurnRow, Unreadable, WorkerRow
-from xqueue_core.stored.records import Group, Row, Scan
+from xqueue_core.stored.records import Change, Group, Row, Scan
 from xqueue_core.stored.tasks import DUE, EVENTS, Job, Tasks, encoded
-from xqueue_core.stored.records import Change
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
 
@@ -62,9 +61,8 @@ class Leaser:
                     return leased
                 next_due = await self._run_due()
                 now = await self._records.now()
-                if next_due is not None and next_due <= now.wall:
-                    if now.steady < until:
-                        continue
+                if next_due is not None and next_due <= now.wall and now.steady < until:
+                    continue
                 if now.steady >= until:
                     return await self._once(wants, limit, call, worker)
                 pause = min(until - now.steady, LOOK_EVERY)

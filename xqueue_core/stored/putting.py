@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from xqueue_core.calls import Accepted, Put
 from xqueue_core.commands import Accept
@@ -138,8 +138,7 @@ def _insert(task: Task, seen: _Seen, nth: int) -> tuple[Group, Applied]:
     parked = (task.lane, task.key) in seen.lines
     paused = seen.paused.get(task.lane, 0.0)
     did = apply(None, Accept(encode_task(task), parked, nth), seen.at, paused)
-    record = did.record
-    assert record is not None
+    record = cast(Record, did.record)  # accepting an absent task always makes one
     bucket, order, alarm = layout.place(task, record, seen.at, paused)
     body = layout.pack_task(record)
     changes = [Change(f"t/{task.id}", ABSENT, body, bucket, order, alarm)]
@@ -172,9 +171,7 @@ def _known(task: Task, seen: _Seen) -> str:
             return held.of
     if task.slot:
         fired = layout.unpack(seen.rows.get(f"schedule/{task.slot.schedule}"), ScheduleRow)
-        if fired is not None and (task.slot.version, task.slot.at) <= (fired.version, fired.last):
-            return task.id
-        if fired is not None and task.slot.version < fired.version:
+        if fired is not None and (task.slot.at <= fired.last or task.slot.version < fired.version):
             return task.id
     return ""
 

@@ -64,6 +64,7 @@ class _Around(NamedTuple):
     now: Now
     paused: Mapping[str, float]
     uniques: Mapping[str, Row | None]
+    live: frozenset[str]  # holders of those unique keys that have not ended
     lines: frozenset[tuple[str, str]]  # (lane, key) with a line of parked tasks
 
 
@@ -146,10 +147,23 @@ class Tasks:
         ]
         lanes = await self.lanes(timed)
         rows = await self.records.load(unique) if unique else ()
+        live = await self._live(rows) if any(isinstance(j.command, Replay) for j in jobs) else ()
         lines = await self.lines(keyed)
         now = await self.records.now()
         paused = {name: row.paused_for(now.wall) for name, row in lanes.items()}
-        return _Around(now, paused, dict(zip(unique, rows, strict=True)), lines)
+        uniques = dict(zip(unique, rows, strict=True))
+        return _Around(now, paused, uniques, frozenset(live), lines)
+
+    async def _live(self, uniques: Sequence[Row | None]) -> list[str]:
+        """The holders of these unique keys that have not ended."""
+        held = [unique.of for row in uniques if (unique := layout.unpack(row, Unique))]
+        rows = await self.records.load([f"t/{id}" for id in held]) if held else ()
+        bodies = [_decode(row).body for row in rows]
+        return [
+            id
+            for id, body in zip(held, bodies, strict=True)
+            if isinstance(body, Record) and not body.state.final
+        ]
 
     # -- one job -----------------------------------------------------------------------------
 
@@ -166,7 +180,8 @@ class Tasks:
             if isinstance(command, Purge):
                 return _forget(job.id, row, read.body), Applied(Said.APPLIED)
             return None, Applied(lost)
-        assert read.body is not None and read.task is not None
+        if read.body is None or read.task is None:  # decoding gives both, or a reason why not
+            return None, Applied(lost)
         return self._step(job, row, read.body, read.task, around)
 
     def _step(
@@ -293,9 +308,10 @@ def _unique_change(
     held = layout.unpack(row, Unique)
     id = task.id
     if after is not None and after.replays > before.replays:
-        if held is not None and held.of != id and (held.until or 0.0) >= 0:
-            if held.until is None or held.until > around.now.wall:
-                return [], held.of
+        if held is not None and held.of != id and held.of in around.live:
+            return [], held.of
+        if held is not None and held.until is not None and held.until > around.now.wall:
+            return [], ""  # kept by a task that has ended, for the time it asked for
         body = layout.pack(Unique(id, None))
         return [Change(key, row.version if row else 0, body)], ""
     ended = after is None or after.state.final
