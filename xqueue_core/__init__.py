@@ -1,1 +1,107 @@
 """XQueue: one task queue, the same guarantees on every broker."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xqueue_core.app import XQueue
+    from xqueue_core.context import Context
+    from xqueue_core.errors import (
+        BrokerError,
+        ConfigError,
+        InvalidTask,
+        LeaseLost,
+        PayloadTooLarge,
+        PluginIncompatible,
+        PluginNotFound,
+        PluginUnavailable,
+        Refused,
+        ResultExpired,
+        SubmitError,
+        TaskCanceled,
+        TaskError,
+        TaskFailed,
+        TaskTimedOut,
+        Unavailable,
+        Unknown,
+        UnknownSetting,
+        UnknownType,
+        Unsupported,
+        XQueueError,
+    )
+    from xqueue_core.handle import Handle, as_completed
+    from xqueue_core.handlers import Reject, Retry, RetryPolicy
+    from xqueue_core.task import State
+
+    __version__: str
+
+__all__ = [
+    "BrokerError",
+    "ConfigError",
+    "Context",
+    "Handle",
+    "InvalidTask",
+    "LeaseLost",
+    "PayloadTooLarge",
+    "PluginIncompatible",
+    "PluginNotFound",
+    "PluginUnavailable",
+    "Refused",
+    "Reject",
+    "ResultExpired",
+    "Retry",
+    "RetryPolicy",
+    "State",
+    "SubmitError",
+    "TaskCanceled",
+    "TaskError",
+    "TaskFailed",
+    "TaskTimedOut",
+    "Unavailable",
+    "Unknown",
+    "UnknownSetting",
+    "UnknownType",
+    "Unsupported",
+    "XQueue",
+    "XQueueError",
+    "__version__",
+    "as_completed",
+]
+
+#: Where what is not an error comes from. Loaded when it is asked for, so that a backend which
+#: needs the contract alone loads no client, and a client no worker.
+_HOMES = {
+    "XQueue": "app",
+    "Context": "context",
+    "Handle": "handle",
+    "as_completed": "handle",
+    "Reject": "handlers",
+    "Retry": "handlers",
+    "RetryPolicy": "handlers",
+    "State": "task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("xqueue-core")
+    except PackageNotFoundError:  # run from a source tree that was not installed
+        return "0+unknown"

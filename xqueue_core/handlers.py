@@ -136,6 +136,17 @@ class HandlerSpec:
         except InvalidTask as error:
             raise InvalidTask(f"the result of {self.name!r} {error}") from error
 
+    def decode_result(self, result: bytes, content_type: str) -> Any:
+        """A result, converted to the return annotation. Raises InvalidTask if it does not fit."""
+        if content_type not in ("", JSON):
+            return result
+        try:
+            return self.binding.decode_result(result)
+        except InvalidTask as error:
+            raise InvalidTask(
+                f"the result does not fit the return annotation of {self.name!r}: {error}"
+            ) from error
+
     def call(self, context: object, arguments: dict[str, Any]) -> Any:
         """Call the function, with the context first if it takes one. A coroutine if async."""
         return self.binding.call(context, arguments)

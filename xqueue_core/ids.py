@@ -98,7 +98,7 @@ def unique_hash(type_: str, key: str) -> str:
     return base64.b32encode(digest.digest()).decode().rstrip("=")
 
 
-def check_type(name: str, error: type[XQueueError] = InvalidTask) -> str:
+def check_type(name: object, error: type[XQueueError] = InvalidTask) -> str:
     """The type's name, if it is one; else raises ``error``."""
     if isinstance(name, str) and _TYPE.fullmatch(name):
         return name

@@ -91,12 +91,13 @@ def _encode_hook(value: object) -> object:
     raise TypeError(f"objects of type `{type(value).__qualname__}` have no JSON form")
 
 
-def dec_hook(wanted: type, value: Any) -> Any:
+def dec_hook(wanted: Any, value: Any) -> Any:
     """For msgspec: makes pydantic models, which it does not know, from decoded data."""
     model = _pydantic_model()
+    make: Any = wanted
     if model is not None and isinstance(wanted, type) and issubclass(wanted, model):
         # Its ValidationError is a ValueError, to which msgspec adds the path.
-        return wanted.model_validate(value)
+        return make.model_validate(value)
     if wanted is object:
         return value
     name = getattr(wanted, "__qualname__", str(wanted))

@@ -1,0 +1,247 @@
+"""The application: declares task types, submits tasks, opens connections."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+
+from xqueue_core.client.call import Call, make_call, make_task
+from xqueue_core.client.client import Client
+from xqueue_core.client.declaring import Declarations, make_spec, unknown_type
+from xqueue_core.client.handler import Handler
+from xqueue_core.client.options import TaskOptions
+from xqueue_core.connect import BackendCache, Connection, check_names, connect
+from xqueue_core.handle import Handle, any_json
+from xqueue_core.handlers import HandlerSpec, RetryPolicy
+from xqueue_core.ids import check_type, make_id, split_id
+from xqueue_core.payload import JSON, encode_json
+
+if TYPE_CHECKING:
+    from typing import Self, Unpack
+
+    from xqueue_core.client.handler import Declare, Declared
+    from xqueue_core.client.options import TypeOptions
+    from xqueue_core.context import Context
+    from xqueue_core.settings import Settings
+    from xqueue_core.views import Stats
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class XQueue:
+    """One application: its task types, its broker.
+
+    Making one reads nothing and connects to nothing. Connections are opened at the first use,
+    one for each event loop, and closed by ``async with app:`` or :meth:`aclose`.
+
+    Args:
+        url: the broker, for example ``redis://localhost``; by default what is configured, and
+            without configuration ``sqlite:///xqueue.db``.
+        accept_without: names of abilities that the broker may lack; one that lacks another is
+            refused when it is opened.
+        settings: further settings, as in ``xqueue.toml``.
+
+    Raises:
+        ConfigError: ``accept_without`` names no ability.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, accept_without: Collection[str] = (), **settings: Any
+    ) -> None:
+        self._overrides = {**settings, **({} if url is None else {"url": url})}
+        self._accept_without = check_names(accept_without)
+        self._declarations = Declarations()
+        self._backends = BackendCache()
+        self._settings: Settings | None = None
+        self._lanes: dict[str, str] = {}  # of types that only the broker knows
+        self._client = Client(self.connect)
+
+    # -- declaring --------------------------------------------------------------------------------
+
+    @property
+    def handlers(self) -> Mapping[str, HandlerSpec]:
+        """The declared types by name."""
+        return MappingProxyType(self._declarations)
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> Declared[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def task(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Declared[P, R, P, Coroutine[Any, Any, R]]: ...
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Context, P], R], /
+    ) -> Declared[P, R, Concatenate[Context, P], R]: ...
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Declared[P, R, P, R]: ...
+
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        lane: str | None = None,
+        max_concurrency: int | None = None,
+        key: str | None = None,
+        key_concurrency: int | None = None,
+        retry: RetryPolicy | None = None,
+        content_type: str = JSON,
+        **options: Unpack[TypeOptions],
+    ) -> Declare: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        lane: str | None = None,
+        max_concurrency: int | None = None,
+        key: str | None = None,
+        key_concurrency: int | None = None,
+        retry: RetryPolicy | None = None,
+        content_type: str = JSON,
+        **options: Any,
+    ) -> Any:
+        """Declare a task type: ``@app.task`` or ``@app.task(...)`` above its function.
+
+        The function may be ``async`` or plain (it then runs in a thread). It is given a
+        :class:`~xqueue_core.context.Context` if its first parameter is annotated so.
+
+        Args:
+            name: the type, 1 to 64 of A-Z, a-z, 0-9, ``_``, ``.`` and ``-``; by default the
+                function's name.
+            lane: where its tasks queue; by default a lane of its own, named like the type.
+            max_concurrency: how many of the lane run at once, in all workers together.
+            key: template over the arguments, such as ``"user_{user_id}"``: of tasks with the
+                same key ...
+            key_concurrency: ... this many run at once, in all workers together.
+            retry: when to retry, and after how long.
+            content_type: ``application/octet-stream`` for a handler with one argument of bytes.
+            options: defaults of its tasks, see :meth:`Submitter.options`.
+
+        Raises:
+            ConfigError: something is out of range, the name is taken, or another type in the
+                lane declares another ``max_concurrency``.
+        """
+        # Annotations that are texts may name what is local to the function around them.
+        frame = sys._getframe(1)
+        names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+        del frame
+
+        def declare(function: Callable[..., Any]) -> Handler[Any, Any]:
+            spec = make_spec(
+                function,
+                names,
+                options,
+                name=name,
+                lane=lane,
+                max_concurrency=max_concurrency,
+                key=key,
+                key_concurrency=key_concurrency,
+                retry=retry,
+                content_type=content_type,
+            )
+            self._declarations.add(spec)
+            return Handler(self._client, spec)
+
+        return declare if function is None else declare(function)
+
+    # -- submitting -------------------------------------------------------------------------------
+
+    async def submit(self, name: str, /, **arguments: Any) -> Handle[Any]:
+        """Submit a task by the name of its type, which this app or another has declared.
+
+        Raises:
+            UnknownType: nobody has declared it; the message names the known types.
+            InvalidTask, PayloadTooLarge, ConfigError, Unsupported, Unavailable, Unknown: as
+                ``submit`` of a handler.
+        """
+        spec = self._declarations.get(name)
+        if spec is None:
+            return await self._client.submit(await self._foreign(name, arguments))
+        id = make_id(name, None, None, self._client.uuid)
+        return await self._client.submit(make_call(spec, spec.options, id, (), arguments))
+
+    async def _foreign(self, name: str, arguments: dict[str, Any]) -> Call[Any]:
+        """A call of a type that only the broker knows: its worker will check the arguments."""
+        check_type(name)
+        if name not in self._lanes:
+            stats: Stats = await self._client.session.call(_stats)
+            self._lanes.update(
+                (type_, lane) for lane, one in stats.lanes.items() for type_ in one.types
+            )
+        if name not in self._lanes:
+            raise unknown_type(name, {*self._declarations, *self._lanes})
+        id = make_id(name, None, None, self._client.uuid)
+        return Call(
+            make_task(id, self._lanes[name], encode_json(arguments), TaskOptions()), any_json
+        )
+
+    async def submit_many(self, calls: Iterable[Call[R]]) -> list[Handle[R]]:
+        """Submit many tasks in few calls to the broker; the handles come in their order.
+
+        Raises:
+            What ``submit`` of a handler raises, for the first call that was not accepted; a note
+            says how many were. Submitting the same calls again is safe.
+        """
+        return await self._client.submit_many(calls)
+
+    def handle(self, id: str) -> Handle[Any]:
+        """The handle of any task, from anywhere. Raises InvalidTask if it is not an id."""
+        type_, _ = split_id(id)
+        spec = self._declarations.get(type_)
+        return self._client.handle(id, any_json if spec is None else spec.decode_result)
+
+    # -- connections ------------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        """The settings, read at the first call.
+
+        Raises:
+            UnknownSetting: a keyword, or a key of the file, is not known.
+            ConfigError: a value is wrong.
+        """
+        if self._settings is None:
+            from xqueue_core.settings import load_settings
+
+            self._settings = load_settings(self._overrides)
+        return self._settings
+
+    def connect(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection of its own on the running event loop, open within the context.
+
+        Raises:
+            ConfigError: settings or plugins are wrong.
+            Unsupported: the broker lacks what ``accept_without`` does not name.
+            Unavailable: the broker does not answer.
+        """
+        return connect(self.settings(), self._backends, self._accept_without)
+
+    async def __aenter__(self) -> Self:
+        """Open the connection of this event loop now, so that what is wrong shows now."""
+        await self._client.session.opened()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Send what still waits, and close the connection of this event loop."""
+        await self._client.close()
+
+
+async def _stats(connection: Connection) -> Stats:
+    stats: Stats = await connection.faces.needed("view").stats()
+    return stats

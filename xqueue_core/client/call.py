@@ -1,0 +1,69 @@
+"""A task that is ready to be submitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from xqueue_core.client.options import TaskOptions
+from xqueue_core.handle import Decode
+from xqueue_core.handlers import HandlerSpec
+from xqueue_core.ids import Id
+from xqueue_core.payload import JSON, check_size
+from xqueue_core.task import Task
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R_co]):
+    """One task, checked and encoded. Submitting the same call twice gives one task."""
+
+    task: Task
+    decode: Decode[R_co]
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self.task.id
+
+
+def make_task(
+    id: Id, lane: str, payload: bytes, options: TaskOptions, *, content_type: str = JSON
+) -> Task:
+    """The envelope. Raises PayloadTooLarge beyond what any backend takes."""
+    check_size(payload)
+    return Task(
+        id=id.id,
+        lane=lane,
+        payload=payload,
+        content_type=content_type,
+        priority=options.priority,
+        max_retry=options.max_retry,
+        queue_timeout=options.queue_timeout,
+        process_timeout=options.process_timeout,
+        delay=options.delay,
+        run_at=options.run_at,
+        unique_key=id.unique_key,
+        unique_for=options.unique_for if id.unique_key is not None else None,
+        remember=id.given,
+        headers=dict(options.headers),
+        result_ttl=options.result_ttl,
+    )
+
+
+def make_call(
+    spec: HandlerSpec, options: TaskOptions, id: Id, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Call[Any]:
+    """A call of a declared type.
+
+    Raises:
+        InvalidTask: the arguments do not fit the handler, or cannot be encoded.
+        PayloadTooLarge: they can, but are too large.
+    """
+    payload, arguments = spec.encode_arguments(args, kwargs)
+    task = make_task(id, spec.lane, payload, options, content_type=spec.content_type)
+    task.key = spec.key_of(arguments)
+    if task.key is not None:
+        task.key_limit = spec.key_concurrency
+    return Call(task, spec.decode_result)

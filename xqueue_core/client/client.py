@@ -1,0 +1,66 @@
+"""Submits calls and makes handles, on whatever event loop it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from xqueue_core.calls import Accepted, Put
+from xqueue_core.client.call import Call
+from xqueue_core.client.retrying import Retrying
+from xqueue_core.client.session import Connect, Session, Sessions
+from xqueue_core.handle import Decode, Handle, any_json
+from xqueue_core.ids import Uuid7
+
+R = TypeVar("R")
+
+
+class Client:
+    """The client of one app.
+
+    Args:
+        connect: opens a connection on the running event loop.
+        retrying: how calls to the broker are repeated.
+    """
+
+    def __init__(self, connect: Connect, retrying: Retrying | None = None) -> None:
+        self._sessions = Sessions(connect, retrying or Retrying())
+        self.uuid = Uuid7()
+
+    @property
+    def session(self) -> Session:
+        """The session of the running event loop."""
+        return self._sessions.current()
+
+    async def submit(self, call: Call[R]) -> Handle[R]:
+        """Get one call accepted; see :meth:`xqueue_core.app.XQueue.submit` for what it raises."""
+        return self._accepted(call, await self.session.submit(call.task))
+
+    async def submit_many(self, calls: Iterable[Call[R]]) -> list[Handle[R]]:
+        """Get many calls accepted; if any was not, the first error is raised, with a note."""
+        wanted = list(calls)
+        answers = await self.session.submit_many([call.task for call in wanted])
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        if errors:
+            errors[0].add_note(
+                f"{len(errors)} of {len(answers)} tasks were not accepted, the others were; "
+                f"submitting the same calls again is safe: each has its id"
+            )
+            raise errors[0]
+        return [
+            self._accepted(call, answer)
+            for call, answer in zip(wanted, answers, strict=True)
+            if isinstance(answer, Accepted)
+        ]
+
+    def handle(self, id: str, decode: Decode[Any] = any_json) -> Handle[Any]:
+        """A handle for any task."""
+        return Handle(self, id, decode)
+
+    async def close(self) -> None:
+        """Close what is open on the running event loop."""
+        await self._sessions.close()
+
+    def _accepted(self, call: Call[R], answer: Accepted) -> Handle[R]:
+        duplicate = answer.put is Put.DUPLICATE
+        return Handle(self, (duplicate and answer.of) or call.id, call.decode, duplicate=duplicate)

@@ -1,0 +1,135 @@
+"""What ``@app.task`` does: checks a declaration and keeps it with the others of the app."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import string
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from xqueue_core.client.binding import Binding
+from xqueue_core.client.options import count, declared
+from xqueue_core.errors import ConfigError, InvalidTask, UnknownType
+from xqueue_core.handlers import HandlerSpec, RetryPolicy
+from xqueue_core.ids import check_type
+from xqueue_core.payload import JSON, Serializers
+
+#: Largest limit (tasks at once).
+LARGEST_LIMIT = 1_000_000
+
+
+class Declarations(dict[str, HandlerSpec]):
+    """The declared types of one app, by name."""
+
+    def add(self, spec: HandlerSpec) -> None:
+        """Keep a declaration. Raises ConfigError if it contradicts an earlier one."""
+        earlier = self.get(spec.name)
+        if earlier is not None:
+            raise ConfigError(
+                f"type {spec.name!r} is declared twice: by {_place(earlier.function)} and "
+                f"{_place(spec.function)}; give one of them another name=..."
+            )
+        for other in self.values():
+            if other.lane == spec.lane and other.max_concurrency != spec.max_concurrency:
+                raise ConfigError(
+                    f"types {other.name!r} and {spec.name!r} share the lane {spec.lane!r} and so "
+                    f"its limit, but declare max_concurrency={other.max_concurrency} and "
+                    f"{spec.max_concurrency}"
+                )
+        self[spec.name] = spec
+
+
+def make_spec(
+    function: Callable[..., Any],
+    names: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    name: str | None,
+    lane: str | None,
+    max_concurrency: int | None,
+    key: str | None,
+    key_concurrency: int | None,
+    retry: RetryPolicy | None,
+    content_type: str,
+) -> HandlerSpec:
+    """A checked declaration. Raises ConfigError for whatever is wrong with it.
+
+    ``names`` are those visible where the function was declared.
+    """
+    is_async = _check_function(function)
+    type_ = check_type(function.__name__ if name is None else name, ConfigError)
+    binding = Binding(function, names)
+    serializers = Serializers()
+    if content_type != JSON:
+        try:
+            serializers.of(content_type)
+        except InvalidTask as error:
+            raise ConfigError(str(error)) from error
+    for option, value in (
+        ("max_concurrency", max_concurrency),
+        ("key_concurrency", key_concurrency),
+    ):
+        if value is not None:
+            count(option, value, ConfigError, 1, LARGEST_LIMIT)
+    _check_key(type_, key, key_concurrency, binding.names)
+    return HandlerSpec(
+        name=type_,
+        lane=type_ if lane is None else check_type(lane, ConfigError),
+        function=function,
+        is_async=is_async,
+        takes_context=binding.takes_context,
+        options=declared(options),
+        retry=retry or RetryPolicy(),
+        max_concurrency=max_concurrency,
+        key=key,
+        key_concurrency=key_concurrency,
+        binding=binding,
+        content_type=content_type,
+        serializers=serializers,
+    )
+
+
+def unknown_type(name: str, known: Collection[str]) -> UnknownType:
+    """The error for a type that nobody declared, with the known ones and the nearest."""
+    text = f"no task type is named {name!r}"
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        text += f"; did you mean {near[0]!r}?"
+    return UnknownType(f"{text} (known: {', '.join(sorted(known)) or 'none'})")
+
+
+def _check_function(function: Any) -> bool:
+    """True if the function is a coroutine function."""
+    if not callable(function) or not hasattr(function, "__name__"):
+        raise ConfigError(f"a handler is a function, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(
+            f"{_place(function)} is a generator; a handler returns its result, and tells how far "
+            f"it is by ctx.progress()"
+        )
+    return inspect.iscoroutinefunction(function)
+
+
+def _check_key(
+    type_: str, key: str | None, key_concurrency: int | None, names: Collection[str]
+) -> None:
+    if key is None:
+        if key_concurrency is not None:
+            raise ConfigError(f"type {type_!r} has a key_concurrency, but no key")
+        return
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(key) if field is not None]
+    except ValueError as error:
+        raise ConfigError(f"the key {key!r} of type {type_!r} is no template: {error}") from error
+    for field in fields:
+        # Plain names only: a template must not reach into what its arguments hold.
+        if field not in names:
+            raise ConfigError(
+                f"the key {key!r} of type {type_!r} names {field!r}, which is no argument of it "
+                f"(arguments: {', '.join(names) or 'none'})"
+            )
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', function.__name__)}"

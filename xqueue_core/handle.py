@@ -1,0 +1,265 @@
+"""A submitted task from the client's side: wait for it, look at it, cancel it, run it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from xqueue_core.calls import Cancel, Did, Edit, Replay, Verdict
+from xqueue_core.errors import (
+    ResultExpired,
+    TaskCanceled,
+    TaskFailed,
+    TaskTimedOut,
+    Unsupported,
+)
+from xqueue_core.payload import JSON, decode_json, json_decoder
+from xqueue_core.task import EventName, State
+from xqueue_core.views import Filter, TaskInfo
+
+if TYPE_CHECKING:
+    from xqueue_core.abc import Notice
+    from xqueue_core.client.client import Client
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+#: Makes a result from its bytes and content type. Raises InvalidTask if it does not fit.
+Decode = Callable[[bytes, str], R]
+
+#: How often an idle stream of events looks whether the task has ended meanwhile (seconds).
+LOOK = 2.0
+
+_any_decoder = json_decoder(Any)
+
+
+def any_json(result: bytes, content_type: str) -> Any:
+    """A result as plain JSON types; of another content type the bytes themselves."""
+    return decode_json(result, _any_decoder) if content_type in ("", JSON) else result
+
+
+class Handle(Generic[R_co]):
+    """One task. It works on any asyncio event loop, and may be thrown away.
+
+    Attributes:
+        duplicate: True if the submit found a task with its id or unique key there already; the
+            handle is then that task's.
+    """
+
+    __slots__ = ("_client", "_decode", "_id", "duplicate")
+
+    def __init__(
+        self, client: Client, id: str, decode: Decode[R_co], *, duplicate: bool = False
+    ) -> None:
+        self._client = client
+        self._id = id
+        self._decode = decode
+        self.duplicate = duplicate
+
+    def __repr__(self) -> str:
+        return f"<Handle {self._id}>"
+
+    @property
+    def id(self) -> str:
+        """The task's id. It changes once if the task is found to duplicate an earlier one."""
+        return self._id
+
+    async def result(self, timeout: float | None = None) -> R_co:
+        """Wait until the task has ended, and return what its handler returned.
+
+        Args:
+            timeout: longest wait (seconds); None waits for ever. An outage of the broker only
+                makes the wait longer, unless it is there from the beginning.
+
+        Raises:
+            TaskFailed: the task failed, with reason, type of exception and traceback.
+            TaskCanceled: it was canceled.
+            TaskTimedOut: it waited or ran too long.
+            ResultExpired: neither task nor result is kept any more, or there never was one.
+            InvalidTask: the result does not fit the handler's return annotation.
+            TimeoutError: the task has not ended in time.
+            Unavailable, Unknown: the broker could not be asked.
+        """
+        info = await self.wait(timeout)
+        if info.state is not State.SUCCESS:
+            raise _ending(info)
+        if info.result is None:
+            raise ResultExpired(f"the result of {info.id} is no longer kept", info.id)
+        return self._decode(info.result, info.result_type)
+
+    async def wait(self, timeout: float | None = None) -> TaskInfo:
+        """Wait until the task has ended, however it did. Raises as :meth:`result` for the rest."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._ended()
+        except TimeoutError:
+            raise TimeoutError(f"task {self._id} has not ended within {timeout} s") from None
+
+    async def _ended(self) -> TaskInfo:
+        watcher = self._client.session.watcher
+        while True:
+            info = await watcher.ended(self._id)
+            if info is None:
+                raise _gone(self._id)
+            if not self._follow(info):
+                return info
+
+    def _follow(self, info: TaskInfo) -> bool:
+        """True if the task turned out a duplicate, and the handle is now that of the other."""
+        if not info.of or info.of == self._id:
+            return False
+        self._id, self.duplicate = info.of, True
+        return True
+
+    async def info(self) -> TaskInfo:
+        """The task as it is now, with history and progress. Raises ResultExpired if unknown."""
+        while True:
+            info = await self._client.session.watcher.find(self._id)
+            if info is None:
+                raise _gone(self._id)
+            if not self._follow(info):
+                return info
+
+    async def state(self) -> State:
+        """The task's state now. Raises ResultExpired if it is unknown."""
+        return (await self.info()).state
+
+    async def cancel(self, reason: str = "") -> Did:
+        """Cancel the task.
+
+        Returns:
+            APPLIED: it had not started and never will. REQUESTED: it runs, and its worker has
+            been told; its end decides. FINAL: it had ended. UNKNOWN: there is no such task.
+
+        Raises Unsupported if the broker cannot cancel.
+        """
+        return _did(
+            await self._client.session.control(Cancel(id=self._id, reason=reason)), "cancel"
+        )
+
+    async def replay(self, *, delay: float = 0.0, edit: Edit | None = None) -> Did:
+        """Run a task that has ended again, from its first attempt.
+
+        Args:
+            delay: seconds until it may start.
+            edit: what to change in it.
+
+        Returns:
+            APPLIED. LIVE: it has not ended. DUPLICATE: another task holds its unique key.
+            UNKNOWN: there is no such task.
+        """
+        # The request's name makes repeating the command safe, by whatever layer.
+        request = self._client.uuid()
+        command = Replay(id=self._id, request=request, edit=edit, delay=delay)
+        return _did(await self._client.session.control(command), "replay")
+
+    async def events(self, after: str | None = None) -> AsyncIterator[Notice]:
+        """What happens to the task, as it happens; ends with the event of the task's end.
+
+        Args:
+            after: the cursor of a notice seen before, to go on behind it; None begins now.
+
+        Yields notices of (cursor, event); one without an event marks events that are gone.
+        """
+        session = self._client.session
+        connection = await session.call(_itself)
+        stream = connection.faces.needed("notifier").subscribe(
+            Filter(ids=frozenset({self._id})), after
+        )
+        # Nothing comes from a task that ended before the stream began: so it is looked at.
+        coming = asyncio.ensure_future(anext(stream))
+        try:
+            while True:
+                await asyncio.wait([coming], timeout=LOOK)
+                if not coming.done():
+                    info = await session.watcher.find(self._id)
+                    if info is not None and not info.state.final:
+                        continue
+                    await asyncio.wait([coming], timeout=LOOK)
+                    if not coming.done():
+                        return
+                notice: Notice = coming.result()
+                yield notice
+                if notice.event is not None and notice.event.name is EventName.FINISHED:
+                    return
+                coming = asyncio.ensure_future(anext(stream))
+        except StopAsyncIteration:
+            return
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+            if (close := getattr(stream, "aclose", None)) is not None:
+                await close()
+
+
+async def as_completed(
+    handles: Iterable[Handle[R]], *, timeout: float | None = None
+) -> AsyncIterator[Handle[R]]:
+    """The handles in the order in which their tasks end, whatever the end.
+
+    Args:
+        handles: of any tasks.
+        timeout: longest time for all of them (seconds).
+
+    Raises:
+        TimeoutError: some have not ended in time.
+        ResultExpired, Unavailable, Unknown: as :meth:`Handle.wait`.
+    """
+    done: asyncio.Queue[asyncio.Task[TaskInfo]] = asyncio.Queue()
+    waits: dict[asyncio.Task[TaskInfo], Handle[R]] = {}
+    for handle in handles:
+        wait = asyncio.ensure_future(handle.wait())
+        wait.add_done_callback(done.put_nowait)
+        waits[wait] = handle
+    loop = asyncio.get_running_loop()
+    until = None if timeout is None else loop.time() + timeout
+    try:
+        while waits:
+            try:
+                async with asyncio.timeout_at(until):
+                    wait = await done.get()
+            except TimeoutError:
+                raise TimeoutError(
+                    f"{len(waits)} tasks have not ended within {timeout} s"
+                ) from None
+            handle = waits.pop(wait)
+            wait.result()
+            yield handle
+    finally:
+        for wait in waits:
+            wait.cancel()
+        if waits:
+            await asyncio.wait(waits)
+
+
+async def _itself(connection: Any) -> Any:
+    return connection
+
+
+def _gone(id: str) -> ResultExpired:
+    return ResultExpired(f"no record of task {id} is kept, or there never was one", id)
+
+
+def _did(verdict: Verdict, what: str) -> Did:
+    if verdict.did is Did.UNSUPPORTED:
+        raise Unsupported(f"the broker cannot {what} tasks")
+    return verdict.did
+
+
+def _ending(info: TaskInfo) -> Exception:
+    """The error for a task that did not end in success."""
+    failure = info.failure
+    why = (failure.message if failure else "") or info.reason
+    tail = f": {why}" if why else ""
+    if info.state is State.CANCELED:
+        return TaskCanceled(f"task {info.id} was canceled{tail}", info.id)
+    if info.state is State.TIMEOUT:
+        return TaskTimedOut(f"task {info.id} took too long{tail}", info.id)
+    return TaskFailed(
+        f"task {info.id} failed{tail}",
+        info.id,
+        reason=(failure.reason if failure else "") or info.reason,
+        error_type=failure.type if failure else "",
+        traceback=failure.traceback if failure else "",
+    )
