@@ -1,0 +1,248 @@
+"""Reads and changes the semaphore's rows: load, decide, swap, until it holds.
+
+What is decided is in :mod:`~xqueue_core.stored.gate` (one key) and
+:mod:`~xqueue_core.stored.leases` (who is alive). A permit is dead when its worker's registration
+is, which is one change of one row guarded by its version: a renewal, and the verdict that it came
+too late, exclude each other.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import NamedTuple
+
+import anyio
+
+from xqueue_core.errors import Unknown
+from xqueue_core.permits import Answer, Grant, Request
+from xqueue_core.stored import permit_rows
+from xqueue_core.stored.gate import Gate
+from xqueue_core.stored.layout import unpack
+from xqueue_core.stored.leases import Registration, RenewalMark
+from xqueue_core.stored.permit_rows import MARK, gate_key, lease_key, read_gate, term_of
+from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row
+
+#: Rounds of load and swap before a call gives up on rows that others keep changing.
+ROUNDS = 100
+
+#: Changes a gate in place and names the workers to wake.
+Edit = Callable[[str, Gate, Now], set[str]]
+
+
+class _Asked(NamedTuple):
+    """Requests of one call by key, and the answers as far as they are known."""
+
+    requests: Sequence[Request]
+    by_key: Mapping[str, list[int]]
+    leases: Mapping[str, float]
+    answers: list[Answer]
+
+
+class _Gates(NamedTuple):
+    """Some keys' state as it was read, with the rows it was read from."""
+
+    now: Now
+    rows: Mapping[str, Row | None]
+    of: Mapping[str, Gate]
+
+
+class _Sight(NamedTuple):
+    """What answers depend on: ``terms`` has the registrations of those who ask."""
+
+    gates: _Gates
+    terms: Mapping[str, int]
+    mark_row: Row | None
+    mark: RenewalMark
+
+
+class PermitStore:
+    """The semaphore's rows in a store.
+
+    Args:
+        records: the store.
+        bell: wakes who waits for a permit.
+        rng: spreads the attempts of processes that change one key at the same time.
+    """
+
+    def __init__(self, records: Records, bell: Bell, rng: random.Random) -> None:
+        self._records = records
+        self._bell = bell
+        self._rng = rng
+
+    async def now(self) -> Now:
+        """The store's clocks."""
+        return await self._records.now()
+
+    async def load(self, keys: Sequence[str]) -> Sequence[Row | None]:
+        """Rows by their keys."""
+        return await self._records.load(keys) if keys else ()
+
+    async def swap(self, changes: Sequence[Change]) -> Sequence[bool]:
+        """Make each change on its own."""
+        return await self._records.swap([Group([change]) for change in changes]) if changes else ()
+
+    async def sweep(self) -> None:
+        """Remove what is of no use."""
+        await permit_rows.sweep(self._records)
+
+    async def pause(self, n: int) -> None:
+        """Before round ``n``: let others finish, a little longer with each round lost to them.
+
+        Raises Unknown when there were too many.
+        """
+        if n >= ROUNDS:
+            raise Unknown(f"permits kept changing under {n} attempts; some may have been granted")
+        if n > 1:
+            await anyio.sleep(self._rng.random() * min(0.05, 0.0005 * 2 ** min(n, 10)))
+
+    async def edit(self, keys: Iterable[str], edit: Edit, *, mend: bool = False) -> None:
+        """Change the gates of these keys, each once; ``mend`` starts a damaged one anew."""
+        todo = list(keys)
+        for n in count():
+            if not todo:
+                return
+            await self.pause(n)
+            now = await self.now()
+            rows = await self.load([gate_key(key) for key in todo])
+            todo = await self._store(_gates(todo, rows, now, mend=mend), edit)
+
+    async def ask(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answer each request once, without blocking."""
+        by_key: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            by_key.setdefault(request.key, []).append(i)
+        leases = {request.worker: request.lease for request in requests}
+        asked = _Asked(requests, by_key, leases, [Answer(Grant.DENIED)] * len(requests))
+        todo = list(by_key)
+        for n in count():
+            if not todo:
+                break
+            await self.pause(n)
+            sight = await self._look(todo, leases)
+            if sight is not None:
+                todo = await self._answer(asked, sight)
+        return asked.answers
+
+    async def beat(
+        self, worker: str, lease: float, keys: Sequence[str]
+    ) -> tuple[Sequence[Row | None], int, Now]:
+        """Renew a worker's registration; the rows of these keys, its term, and the time."""
+        n = 0
+        while True:
+            await self.pause(n)
+            now = await self.now()
+            rows = await self.load([MARK, lease_key(worker), *map(gate_key, keys)])
+            mark = unpack(rows[0], RenewalMark)
+            beaten = (mark or RenewalMark.first(now, lease)).beaten(now, lease)
+            term = term_of(unpack(rows[1], Registration), beaten, now)
+            new = Registration(term, lease, now.steady, now.epoch)
+            changes = [permit_rows.registration_change(worker, rows[1], new)]
+            if beaten != mark:
+                changes.append(permit_rows.mark_change(rows[0], beaten))
+            # Whoever drops our permits as expired changes our registration first, so what was
+            # read along with it holds if it still had that version.
+            if all(await self.swap(changes)):
+                return rows[2:], term, now
+            n += 1
+
+    # -- one round -----------------------------------------------------------------------------
+
+    async def _store(self, gates: _Gates, edit: Edit) -> list[str]:
+        """Edit each gate and store it; returns the keys that changed meanwhile."""
+        changed: list[tuple[str, set[str]]] = []
+        changes: list[Change] = []
+        for key, gate in gates.of.items():
+            woken = edit(key, gate, gates.now)
+            change = permit_rows.gate_change(key, gates.rows[key], gate, gates.now)
+            if change is not None:
+                changed.append((key, woken))
+                changes.append(change)
+        topics: set[str] = set()
+        failed: list[str] = []
+        for (key, woken), stored in zip(changed, await self.swap(changes), strict=True):
+            if stored:
+                topics.update(permit_rows.topic(key, worker) for worker in woken)
+            else:
+                failed.append(key)
+        if topics:
+            await self._bell.ring(topics)
+        return failed
+
+    async def _look(self, keys: Sequence[str], leases: Mapping[str, float]) -> _Sight | None:
+        """Read what answers depend on; None if a worker had to be registered first."""
+        # Clocks are read first: an age that is found too small expires nothing too early.
+        now = await self.now()
+        workers = list(leases)
+        rows = await self.load([MARK, *map(lease_key, workers), *map(gate_key, keys)])
+        mark = unpack(rows[0], RenewalMark)
+        changes: list[Change] = []
+        if mark is None:
+            mark = RenewalMark.first(now, max(leases.values()))
+            changes.append(permit_rows.mark_change(rows[0], mark))
+        terms: dict[str, int] = {}
+        for worker, row in zip(workers, rows[1:], strict=False):
+            own = unpack(row, Registration)
+            terms[worker] = term_of(own, mark.looked(now), now)
+            if own is None or own.dead or own.overdue(now):
+                # A new permit must live until its worker's first renewal.
+                new = Registration(terms[worker], leases[worker], now.steady, now.epoch)
+                changes.append(permit_rows.registration_change(worker, row, new))
+        if changes:
+            await self.swap(changes)
+            return None
+        gates = _gates(keys, rows[len(workers) + 1 :], now)
+        return _Sight(gates, terms, rows[0], mark)
+
+    async def _answer(self, asked: _Asked, sight: _Sight) -> list[str]:
+        """Fill in the answers; returns the keys that changed meanwhile."""
+        gates = sight.gates.of
+        tight = [gates[key] for key in gates if gates[key].tight(len(asked.by_key[key]))]
+        if tight:
+            await self._expire(tight, sight)
+
+        def ask(key: str, gate: Gate, now: Now) -> set[str]:
+            chosen = asked.by_key[key]
+            found, woken = gate.acquire([asked.requests[i] for i in chosen], sight.terms, now)
+            for i, answer in zip(chosen, found, strict=True):
+                asked.answers[i] = answer
+            return woken
+
+        return await self._store(sight.gates, ask)
+
+    async def _expire(self, gates: Sequence[Gate], sight: _Sight) -> None:
+        """Declare the overdue dead, if that may be judged now, and drop what the dead held."""
+        now, mark = sight.gates.now, sight.mark.looked(sight.gates.now)
+        judges = mark.judges(now)
+        if mark != sight.mark:
+            [saved] = await self.swap([permit_rows.mark_change(sight.mark_row, mark)])
+            judges = judges and saved
+        workers = sorted({worker for gate in gates for worker in gate.workers()})
+        rows = await self.load([lease_key(worker) for worker in workers])
+        terms: dict[str, int] = {}  # of those who live
+        late: list[str] = []
+        deaths: list[Change] = []
+        for worker, row in zip(workers, rows, strict=True):
+            own = unpack(row, Registration)
+            if row is None or own is None or own.dead:
+                continue
+            terms[worker] = own.term
+            if judges and own.overdue(now):
+                late.append(worker)
+                deaths.append(permit_rows.death_change(row, own, now))
+        for worker, died in zip(late, await self.swap(deaths), strict=True):
+            if died:
+                del terms[worker]
+        for gate in gates:
+            gate.expire(lambda worker, term: terms.get(worker) != term, judges, now)
+
+
+def _gates(
+    keys: Sequence[str], rows: Sequence[Row | None], now: Now, *, mend: bool = False
+) -> _Gates:
+    by_key = dict(zip(keys, rows, strict=True))
+    gates = {key: read_gate(key, row, mend=mend) for key, row in by_key.items()}
+    for gate in gates.values():
+        gate.turn(now)
+    return _Gates(now, by_key, gates)
