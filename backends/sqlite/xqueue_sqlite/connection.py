@@ -7,6 +7,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -118,7 +119,7 @@ def prepare_tables(
             raise ConfigError(f"{path}: this file system cannot hold SQLite's write-ahead log")
         if one(connection, "PRAGMA encoding") != "UTF-8":
             raise ConfigError(f"{path}: its encoding is not UTF-8; name another file")
-        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), seconds)
+        begin(connection, seconds)
         try:
             _migrate(connection, path, statements)
             connection.execute("COMMIT")
@@ -147,10 +148,18 @@ def one(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) ->
     return connection.execute(sql, values).fetchone()[0]
 
 
+def begin(connection: sqlite3.Connection, seconds: float) -> None:
+    """Start a transaction that may write; waits for others at most this long."""
+    roll_back(connection)  # of one that could not be ended
+    patiently(lambda: connection.execute("BEGIN IMMEDIATE"), seconds)
+
+
 def roll_back(connection: sqlite3.Connection) -> None:
     """Undo the transaction under way, if any: SQLite undoes some by itself."""
     if connection.in_transaction:
-        connection.execute("ROLLBACK")
+        # What made it necessary says more than its own failure.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
 
 
 def translated(error: Exception, path: str, doing: Doing) -> Exception:
