@@ -1,0 +1,298 @@
+"""The engine: a plain async object that leases, hands over, settles and keeps the lease.
+
+It knows no threads. What runs handlers is behind the :class:`~.crossing.Crossing`; whether that
+is another thread, the same loop or a simulation is not seen from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from xqueue_core.calls import BeatReply, Delivery, Hold, Leased, Settled
+from xqueue_core.permits import Grant, Keep
+from xqueue_core.task import AnyOutcome, HandBack, Parked
+from xqueue_core.worker.crossing import Crossing, Outward
+from xqueue_core.worker.desk import Desk
+from xqueue_core.worker.fetcher import Asked, Fetcher
+from xqueue_core.worker.grip import Grip
+from xqueue_core.worker.job import Job, Recall, Stage, Tell, Told
+from xqueue_core.worker.keeper import Caretaker, Keeper, Person
+from xqueue_core.worker.keys import Keys
+from xqueue_core.worker.limiter import Limiter
+from xqueue_core.worker.lines import Lines
+from xqueue_core.worker.options import WorkerOptions
+from xqueue_core.worker.outcomes import of_unstarted, unable
+from xqueue_core.worker.permits import PermitDesk
+from xqueue_core.worker.progress import Publisher
+from xqueue_core.worker.settler import Settler
+from xqueue_core.worker.tools import Term, Tools
+from xqueue_core.worker.watchman import Watchman
+
+if TYPE_CHECKING:
+    from xqueue_core.abc import Faces
+    from xqueue_core.handlers import HandlerSpec
+
+logger = logging.getLogger("xqueue.worker")
+
+
+class Engine:
+    """Everything a worker does but running handlers, on one event loop.
+
+    Args:
+        faces: the broker's, and ``pulse`` those of the heartbeat's own connection.
+        specs: the types served, by name.
+        lanes: the lanes served.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        faces: Faces,
+        pulse: Faces,
+        specs: Mapping[str, HandlerSpec],
+        lanes: Sequence[str],
+        crossing: Crossing,
+        options: WorkerOptions,
+        tools: Tools,
+        term: Term,
+    ) -> None:
+        self.worker = worker
+        self.faces = faces
+        self.lanes = list(lanes)
+        self.options = options
+        self.tools = tools
+        self.specs = specs
+        self.send = crossing.inward.send
+        self.paused: frozenset[str] = frozenset()
+        self.barren = False  # the last call asked for everything and found nothing
+        self.stopping = asyncio.Event()  # an order to stop, or a hopeless thread
+        self.hopeless = False
+        self.changed = asyncio.Event()
+        self.desk = Desk(options.concurrency, options.prefetch, options.threads)
+        most = 2 * (options.concurrency + options.prefetch)
+        self.settler = Settler(faces.queue, tools, self._settled, max(most, 1000))
+        self.watchman = Watchman(self.desk, options, tools.clock)
+        self.publisher = Publisher(faces.notifier)
+        self.permits = PermitDesk(faces.semaphore, worker, options, tools)
+        self.keys = Keys(faces.semaphore, self.permits, options, tools, self._start, self.finish)
+        self.lines = Lines(faces.queue, faces.semaphore, self.lanes, tools)
+        self.limiter = Limiter(
+            faces.semaphore, self.permits, self.desk, self._limits(), options, tools, self._poke
+        )
+        self.keeper = Keeper(
+            pulse.queue,
+            Person(worker, self.lanes, sorted(specs)),
+            self.desk,
+            term,
+            options,
+            tools,
+            lambda: self.fetcher.answered,
+            self._overdue,
+            self._told,
+        )
+        self.fetcher = Fetcher(
+            faces.queue,
+            worker,
+            self._threaded(),
+            self.desk,
+            self.limiter,
+            options,
+            tools,
+            self._arrived,
+            self.keeper.register,
+            lambda: self.settler.full,
+        )
+        self.caretaker = Caretaker(faces.queue, tools)
+        crossing.outward.connect(self._returned)
+
+    def _limits(self) -> dict[str, int | None]:
+        limits: dict[str, int | None] = dict.fromkeys(self.lanes)
+        for spec in self.specs.values():
+            if spec.max_concurrency is not None:
+                limits[spec.lane] = spec.max_concurrency
+        return limits
+
+    def _threaded(self) -> dict[str, bool]:
+        """Each lane, and whether all its handlers are plain functions."""
+        kinds: dict[str, set[bool]] = {lane: set() for lane in self.lanes}
+        for spec in self.specs.values():
+            kinds[spec.lane].add(spec.is_async)
+        return {lane: kind == {False} for lane, kind in kinds.items()}
+
+    # -- what leases bring ---------------------------------------------------------------------
+
+    def _arrived(self, asked: Asked, leased: Leased) -> None:
+        per_lane: dict[str, int] = {}
+        for delivery in leased.deliveries:
+            lane = delivery.task.lane
+            per_lane[lane] = per_lane.get(lane, 0) + 1
+            self._take(delivery)
+        full = len(leased.deliveries) >= asked.limit
+        for want in asked.wants:
+            if self.limiter.limited(want.lane):
+                self.limiter.leased(want.lane, want.limit, per_lane.get(want.lane, 0), full)
+        self.limiter.trim()
+        if leased.ready:
+            self.limiter.ready(leased.ready)
+        found = bool(leased.deliveries or leased.ready)
+        self.barren = not found and len(asked.wants) == len(self.lanes)
+        if self.barren or found:
+            self.changed.set()
+
+    def _take(self, delivery: Delivery) -> None:
+        task = delivery.task
+        spec = self.specs.get(task.type)
+        refusal = unable(task, spec)
+        if spec is None or refusal is not None:
+            spec = spec or next(iter(self.specs.values()))
+            job = Job(delivery, spec)
+            self.desk.take(job)
+            self.finish(job, refusal or HandBack(unable="type"))
+            return
+        job = Job(delivery, spec)
+        self.desk.take(job)
+        if self.stopping.is_set() or self.fetcher.quiet or task.lane in self.paused:
+            self.finish(job, HandBack(reason="stop"))
+        elif self.limiter.limited(task.lane) and not self.limiter.take(job):
+            self.finish(job, HandBack(reason="no permit"))
+        elif task.key is not None:
+            job.stage = Stage.ASKING
+            self.keys.admit(job)
+        else:
+            self.send(job)
+
+    def _start(self, job: Job) -> None:
+        """A keyed job has its permit."""
+        job.stage = Stage.CROSSED
+        self.send(job)
+
+    # -- what handlers bring ---------------------------------------------------------------------
+
+    def _returned(self, batch: list[Outward]) -> None:
+        for item in batch:
+            if isinstance(item, Job):
+                self.finish(item, item.outcome)
+            else:
+                self.publisher.add(item)
+        self.changed.set()
+        self._poke()
+
+    def finish(self, job: Job, outcome: AnyOutcome | None) -> None:
+        """A job has left its slot: settle it, and let its permits serve others."""
+        if job.stage is Stage.ENDED:
+            return  # given up at the end of a drain
+        job.stage = Stage.ENDED
+        job.lost = job.lost or outcome is None
+        self.desk.leave(job)
+        if job.permit is not None:
+            self.limiter.freed(job)
+        if job.key_permit is not None:
+            self.keys.freed(job)
+        if outcome is not None and not job.lost:
+            self.settler.add(job, outcome)
+
+    def _settled(self, job: Job, outcome: AnyOutcome, verdict: Settled) -> None:
+        self.desk.settling.discard(job)
+        if verdict is Settled.LOST:
+            logger.info("%s: delivery %d is not current any more", job.id, job.delivery.token)
+        elif type(outcome) is Parked:
+            self.lines.parked(job.lane, job.delivery.task.key or "")
+        if not self.desk.settling:
+            self.changed.set()
+            self._poke()
+
+    # -- what heartbeats bring -------------------------------------------------------------------
+
+    def _told(self, jobs: Sequence[Job], reply: BeatReply) -> None:
+        for job, hold in zip(jobs, reply.held, strict=True):
+            if hold is not Hold.KEPT and job.stage is not Stage.ENDED:
+                self._tell(job, Told.CANCEL if hold is Hold.CANCELED else Told.LOST)
+        paused = frozenset(reply.paused)
+        for lane in paused:
+            self.send(Recall("paused", lane=lane))
+            self._withdraw("paused", lane)
+        if paused != self.paused:
+            self.paused = paused
+            self._poke()
+        if reply.quiet != self.fetcher.quiet:
+            logger.info("ordered to %s", "be quiet" if reply.quiet else "fetch again")
+            self.fetcher.quiet = reply.quiet
+            if reply.quiet:
+                self.recall("quiet")
+            self._poke()
+        if reply.stop and not self.stopping.is_set():
+            logger.info("ordered to stop")
+            self.stopping.set()
+
+    def _tell(self, job: Job, why: Told) -> None:
+        if why is Told.LOST:
+            job.lost = True
+        elif job.canceled:
+            return
+        else:
+            job.canceled = True
+        if job.stage is Stage.ASKING:
+            if self.keys.withdraw(job):
+                self.finish(job, of_unstarted(why))
+        else:
+            self.send(Tell(job, why))
+
+    def recall(self, reason: str) -> None:
+        """Hand back whatever has not started."""
+        self.send(Recall(reason))
+        self._withdraw(reason, None)
+
+    def _withdraw(self, reason: str, lane: str | None) -> None:
+        for job in [job for job in self.desk.active if job.stage is Stage.ASKING]:
+            if lane in (None, job.lane) and self.keys.withdraw(job):
+                self.finish(job, HandBack(reason=reason))
+
+    def _overdue(self) -> list[str]:
+        late = [job.id for job in self.watchman.overdue()]
+        if late and self.options.recycle and not self.hopeless and self.watchman.hopeless():
+            logger.error("code that cannot be stopped runs on: this process must be replaced")
+            self.hopeless = True
+            self.stopping.set()
+        return late
+
+    # -- what limits bring -----------------------------------------------------------------------
+
+    async def renew(self) -> None:
+        """Renew permits and look at the limits, once."""
+        versions = await self.permits.renew(self.limiter.keys, self._permit_told)
+        fresh = self.limiter.seen(versions)
+        if fresh:
+            await self._register(fresh)
+
+    def _permit_told(self, grip: Grip, keep: Keep) -> None:
+        job = grip.job
+        if job is None:
+            self.limiter.dropped(grip)
+            if keep is Keep.YIELD:
+                self.permits.release(grip)
+        elif not job.started:
+            self.send(Recall("permit", job=job))
+
+    async def _register(self, lanes: Sequence[str]) -> None:
+        """First sight of a limit: what runs already counts; what has not started goes back."""
+        jobs = [job for job in self.desk.active if job.lane in lanes and job.permit is None]
+        for lane in lanes:
+            self.send(Recall("limited", lane=lane))
+        requests = [self.limiter.register(job) for job in jobs]
+        if not requests or self.faces.semaphore is None:
+            return
+        answers = await self.faces.semaphore.acquire(requests, 0.0)
+        for job, request, answer in zip(jobs, requests, answers, strict=True):
+            if answer.grant is not Grant.GRANTED:
+                continue
+            grip = self.permits.granted(request, answer.token, job.lane)
+            if job.stage is Stage.ENDED:
+                self.permits.release(grip)
+            else:
+                self.limiter.registered(job, grip)
+
+    def _poke(self) -> None:
+        self.fetcher.poke()

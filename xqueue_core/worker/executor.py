@@ -1,0 +1,225 @@
+"""Runs deliveries on the handlers' loop: coroutines as tasks, plain functions in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from xqueue_core.context import Context
+from xqueue_core.task import AnyOutcome, HandBack
+from xqueue_core.worker.crossing import Crossing, Inward, Pipe
+from xqueue_core.worker.deadlines import Deadlines
+from xqueue_core.worker.job import Job, Recall, Tell, Told
+from xqueue_core.worker.link import Link, deadline
+from xqueue_core.worker.options import WorkerOptions
+from xqueue_core.worker.outcomes import BadArguments, of_error, of_unstarted, of_value
+from xqueue_core.worker.progress import Reporter
+from xqueue_core.worker.threads import Threads
+from xqueue_core.worker.tools import Term, Tools
+
+logger = logging.getLogger("xqueue.worker")
+
+
+class Executor:
+    """Everything here happens on the handlers' loop, but for the bodies of plain functions."""
+
+    def __init__(
+        self,
+        crossing: Crossing,
+        options: WorkerOptions,
+        tools: Tools,
+        term: Term,
+        wake: Callable[[Callable[[], None]], Any],
+        *,
+        worker: str = "",
+        app: Any = None,
+    ) -> None:
+        self.clock = tools.clock
+        self._out = crossing.outward.send
+        self._slots = options.concurrency
+        self._largest = options.max_result
+        self._patience = options.grace
+        self._random = tools.random.random
+        self._term = term
+        self._worker = worker
+        self._app = app
+        self._ready: deque[Job] = deque()
+        self._ready_plain: deque[Job] = deque()
+        self._poison: deque[Job] = deque()  # must run alone
+        self._solo: Job | None = None  # runs alone
+        self._poison_timer: asyncio.TimerHandle | None = None
+        self._running: set[Job] = set()
+        self._threads = Threads(options.threads)
+        self._returned: Pipe[Job] = Pipe(wake)
+        self._returned.connect(self._back)
+        self._deadlines = Deadlines(self._running, self.clock, self._late)
+        self.reporter = Reporter(self._out, wake, worker, tools)
+        crossing.inward.connect(self.receive)
+
+    def receive(self, batch: list[Inward]) -> None:
+        """Take what has crossed: jobs to run, and words about jobs."""
+        for item in batch:
+            if type(item) is Job:
+                if item.alone:
+                    self._take_poison(item)
+                else:
+                    (self._ready if item.spec.is_async else self._ready_plain).append(item)
+            elif type(item) is Tell:
+                self._tell(item.job, item.why)
+            elif type(item) is Recall:
+                self._recall(item)
+        self._start_ready()
+
+    def close(self) -> None:
+        """Let idle threads end and watch no more deadlines."""
+        self._threads.close()
+        self._deadlines.close()
+        if self._poison_timer is not None:
+            self._poison_timer.cancel()
+
+    # -- starting ------------------------------------------------------------------------------
+
+    def _start_ready(self) -> None:
+        if self._poison or self._solo is not None:
+            self._start_alone()
+            return
+        now = self.clock()
+        fresh = self._term.fresh(now)
+        while self._ready_plain and self._threads.free and len(self._running) < self._slots:
+            self._start(self._ready_plain.popleft(), now, fresh)
+        while self._ready and len(self._running) < self._slots:
+            self._start(self._ready.popleft(), now, fresh)
+
+    def _start(self, job: Job, now: float, fresh: bool) -> None:
+        if not fresh:
+            # It may have been given to another worker by now.
+            self._end(job, HandBack(reason="stale"))
+            return
+        job.started = now
+        self._running.add(job)
+        if job.delivery.task.process_timeout is not None:
+            job.deadline = deadline(job)
+            self._deadlines.watch(job.deadline)
+        context = contextvars.copy_context()
+        if job.spec.is_async:
+            loop = asyncio.get_running_loop()
+            job.task = loop.create_task(self._run(job), context=context)
+        else:
+            self._threads.submit(partial(context.run, self._run_plain, job))
+
+    def _context(self, job: Job) -> Context | None:
+        if not job.spec.takes_context:
+            return None
+        return Context(job.delivery, Link(job, self), self._worker, self._app)
+
+    # -- running -------------------------------------------------------------------------------
+
+    async def _run(self, job: Job) -> None:
+        outcome: AnyOutcome | None
+        try:
+            if job.told is not Told.NOTHING:
+                raise asyncio.CancelledError
+            job.entered = True
+            value = await job.spec.call(self._context(job), _arguments(job))
+            outcome = of_value(job, value, self._largest, self._random)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker goes on
+            outcome = of_error(job, error, self._random)
+        self._ran(job, outcome)
+
+    def _run_plain(self, job: Job) -> None:
+        """In a thread."""
+        try:
+            value = job.spec.call(self._context(job), _arguments(job))
+            job.outcome = of_value(job, value, self._largest, self._random)
+        except BaseException as error:  # noqa: BLE001 - as above
+            job.outcome = of_error(job, error, self._random)
+        self._returned.send(job)
+
+    def _back(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._threads.finished()
+            self._ran(job, job.outcome)
+
+    def _ran(self, job: Job, outcome: AnyOutcome | None) -> None:
+        self._running.discard(job)
+        if job is self._solo:
+            self._solo = None
+        job.task = None  # a finished task and its job would keep each other alive
+        if job.progress is not None:
+            self.reporter.last(job)
+        self._end(job, outcome)
+        if self._ready or self._ready_plain or self._poison:
+            self._start_ready()
+
+    def _end(self, job: Job, outcome: AnyOutcome | None) -> None:
+        job.outcome = outcome
+        job.ended = True
+        self._out(job)
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def _late(self, job: Job) -> None:
+        self._tell(job, Told.TIMEOUT)
+
+    def _tell(self, job: Job, why: Told) -> None:
+        if job.ended or why.value <= job.told.value:
+            return
+        job.told = why
+        if not job.started:
+            self._forget(job)
+            self._end(job, of_unstarted(why))
+        elif job.task is not None and job.entered:
+            job.task.cancel()
+        # A coroutine that was not entered looks for itself; a thread may look, or may not.
+
+    def _forget(self, job: Job) -> None:
+        for queue in (self._ready, self._ready_plain, self._poison):
+            if job in queue:
+                queue.remove(job)
+
+    def _recall(self, recall: Recall) -> None:
+        for queue in (self._ready, self._ready_plain, self._poison):
+            for job in [job for job in queue if recall.means(job)]:
+                queue.remove(job)
+                self._end(job, HandBack(reason=recall.reason))
+
+    # -- running alone -------------------------------------------------------------------------
+
+    def _take_poison(self, job: Job) -> None:
+        """It may kill this process: nothing may wait or run beside it."""
+        self._poison.append(job)
+        if self._poison_timer is None:
+            loop = asyncio.get_running_loop()
+            self._poison_timer = loop.call_later(self._patience, self._never_alone)
+
+    def _start_alone(self) -> None:
+        for queue in (self._ready, self._ready_plain):
+            while queue:
+                self._end(queue.popleft(), HandBack(reason="alone"))
+        if self._poison and not self._running:
+            now = self.clock()
+            if fresh := self._term.fresh(now):
+                self._solo = self._poison[0]
+            self._start(self._poison.popleft(), now, fresh)
+        if not self._poison and self._poison_timer is not None:
+            self._poison_timer.cancel()
+            self._poison_timer = None
+
+    def _never_alone(self) -> None:
+        """Others run too long: another worker may be idle sooner."""
+        self._poison_timer = None
+        while self._poison:
+            self._end(self._poison.popleft(), HandBack(reason="busy", unable="alone"))
+
+
+def _arguments(job: Job) -> dict[str, Any]:
+    task = job.delivery.task
+    try:
+        return job.spec.arguments(task.payload, task.content_type)
+    except Exception as error:
+        raise BadArguments(str(error)) from error

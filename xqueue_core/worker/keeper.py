@@ -1,0 +1,147 @@
+"""The heartbeat: keeps the worker's lease, and brings what the backend has to say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xqueue_core.calls import Beat, BeatReply
+from xqueue_core.errors import BrokerError
+from xqueue_core.worker.desk import Desk
+from xqueue_core.worker.job import Job
+from xqueue_core.worker.options import WorkerOptions
+from xqueue_core.worker.tools import Backoff, Term, Tools
+
+if TYPE_CHECKING:
+    from xqueue_core.abc import TaskQueue
+
+logger = logging.getLogger("xqueue.worker")
+
+
+@dataclass(slots=True, frozen=True)
+class Person:
+    """Who the worker is, as its heartbeat says."""
+
+    worker: str
+    lanes: list[str]
+    types: list[str]
+
+
+class Keeper:
+    """Sends heartbeats on a connection of its own.
+
+    Args:
+        answered: the highest call number of ``lease`` whose answer has come.
+        overdue: jobs whose code outlives its time-out.
+        told: takes each reply, with the jobs it is about.
+    """
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        person: Person,
+        desk: Desk,
+        term: Term,
+        options: WorkerOptions,
+        tools: Tools,
+        answered: Callable[[], int],
+        overdue: Callable[[], list[str]],
+        told: Callable[[Sequence[Job], BeatReply], None],
+    ) -> None:
+        self._queue = queue
+        self._person = person
+        self._desk = desk
+        self._term = term
+        self._options = options
+        self._tools = tools
+        self._answered = answered
+        self._overdue = overdue
+        self._told = told
+        self._started_at = tools.wall()
+        self._host = socket.gethostname()
+        self._lock = asyncio.Lock()
+
+    async def register(self) -> None:
+        """Send heartbeats until one is acknowledged."""
+        backoff = Backoff(self._tools)
+        while not await self.beat():
+            await backoff.wait()
+
+    async def run(self) -> None:
+        """Send one every ``heartbeat`` seconds, until cancelled."""
+        while True:
+            begun = self._tools.clock()
+            await self.beat()
+            taken = self._tools.clock() - begun
+            await self._tools.sleep(max(0.0, self._options.heartbeat - taken))
+
+    async def beat(self, *, leaving: bool = False) -> bool:
+        """Send one heartbeat; True if it was acknowledged."""
+        async with self._lock:
+            jobs, held = self._desk.held()
+            beat = self._beat(leaving)
+            sent = self._tools.clock()
+            try:
+                # A call that hangs must not cost the whole lease.
+                async with asyncio.timeout(max(self._options.margin, self._options.heartbeat)):
+                    reply = await self._queue.extend(beat, held)
+            except (BrokerError, TimeoutError) as error:
+                logger.warning("the heartbeat was not acknowledged: %r", error)
+                return False
+            except Exception:
+                logger.exception("the heartbeat failed in an unexpected way")
+                return False
+            self._term.acknowledged(sent)
+            self._told(jobs, reply)
+            return True
+
+    def _beat(self, leaving: bool) -> Beat:
+        return Beat(
+            worker=self._person.worker,
+            lease=self._options.lease,
+            heartbeat=self._options.heartbeat,
+            answered=self._answered(),
+            leaving=leaving,
+            host=self._host,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            slots=self._options.concurrency,
+            running=self._desk.running(),
+            lanes=self._person.lanes,
+            types=self._person.types,
+            overdue=self._overdue(),
+        )
+
+
+class Caretaker:
+    """Calls ``maintain`` whenever the backend wants it: any worker may, at any time."""
+
+    def __init__(self, queue: TaskQueue, tools: Tools) -> None:
+        self._queue = queue
+        self._tools = tools
+
+    async def run(self) -> None:
+        """Maintain until cancelled."""
+        backoff = Backoff(self._tools)
+        while True:
+            try:
+                wait = await self._queue.maintain(BUDGET)
+            except Exception as error:
+                if not isinstance(error, BrokerError):
+                    logger.exception("maintenance failed in an unexpected way")
+                await backoff.wait()
+                continue
+            backoff.reset()
+            await self._tools.sleep(min(max(wait, SHORTEST), LONGEST))
+
+
+#: Seconds one call of ``maintain`` may take, roughly.
+BUDGET = 0.1
+#: Bounds of the wait between two calls (seconds): what is put meanwhile may be due earlier.
+SHORTEST = 0.01
+LONGEST = 1.0

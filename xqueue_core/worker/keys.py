@@ -1,0 +1,134 @@
+"""Permits of concurrency keys: asked for without waiting; who gets none is parked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from xqueue_core.errors import BrokerError
+from xqueue_core.permits import Answer, Grant, Permit, Request
+from xqueue_core.task import AnyOutcome, HandBack, Parked
+from xqueue_core.worker.job import Job
+from xqueue_core.worker.options import WorkerOptions
+from xqueue_core.worker.permits import PermitDesk
+from xqueue_core.worker.tools import Backoff, Tools
+
+if TYPE_CHECKING:
+    from xqueue_core.abc import Semaphore
+
+logger = logging.getLogger("xqueue.worker")
+
+
+def semaphore_key(lane: str, key: str) -> str:
+    """The semaphore's key for a task's key."""
+    return f"key:{lane}:{key}"
+
+
+class Keys:
+    """Lets keyed jobs through to the executor, or parks them.
+
+    Args:
+        start: takes a job that may run.
+        refuse: takes a job that may not, and its outcome.
+    """
+
+    def __init__(
+        self,
+        semaphore: Semaphore | None,
+        permits: PermitDesk,
+        options: WorkerOptions,
+        tools: Tools,
+        start: Callable[[Job], None],
+        refuse: Callable[[Job, AnyOutcome], None],
+    ) -> None:
+        self._semaphore = semaphore
+        self._permits = permits
+        self._options = options
+        self._backoff = Backoff(tools)
+        self._start = start
+        self._refuse = refuse
+        self._waiting: list[tuple[Job, Request]] = []
+        self._wake = asyncio.Event()
+
+    def admit(self, job: Job) -> None:
+        """A keyed job has come: ask for its permit."""
+        if self._semaphore is None:
+            self._refuse(job, HandBack(unable="limits", reason="no semaphore"))
+            return
+        self._waiting.append((job, self._request(job)))
+        self._wake.set()
+
+    def freed(self, job: Job) -> None:
+        """The job has ended: its key's permit goes back."""
+        grip, job.key_permit = job.key_permit, None
+        if grip is not None and not grip.lost:
+            self._permits.release(grip)
+
+    def withdraw(self, job: Job) -> bool:
+        """The job must not start. False if it is not waiting here."""
+        for index, (waiting, request) in enumerate(self._waiting):
+            if waiting is job:
+                del self._waiting[index]
+                self._permits.withdraw(request)
+                return True
+        return False
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while self._semaphore is not None:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._ask(self._semaphore, self._waiting[:500])
+
+    async def _ask(self, semaphore: Semaphore, batch: list[tuple[Job, Request]]) -> None:
+        try:
+            answers = await semaphore.acquire([request for _, request in batch], 0.0)
+        except Exception as error:
+            if not isinstance(error, BrokerError):
+                logger.exception("asking for keys' permits failed in an unexpected way")
+            # The jobs stay held, and their slots taken, until there is an answer: the same
+            # requests are repeated, so none is granted twice.
+            if await self._backoff.wait() == 1:
+                logger.warning("no permits for keys can be had now: %s", error)
+            return
+        self._backoff.reset()
+        self._answered(batch, answers)
+
+    def _answered(self, batch: list[tuple[Job, Request]], answers: Sequence[Answer]) -> None:
+        done = {id(job) for job, _ in batch}
+        here = {id(job) for job, _ in self._waiting}
+        self._waiting = [entry for entry in self._waiting if id(entry[0]) not in done]
+        for (job, request), answer in zip(batch, answers, strict=True):
+            if answer.grant is Grant.GRANTED:
+                job.key_permit = self._permits.granted(request, answer.token, "")
+                job.key_permit.job = job
+            if id(job) not in here:  # withdrawn meanwhile
+                self.freed(job)
+            elif answer.grant in (Grant.GRANTED, Grant.FREE):
+                self._start(job)
+            else:
+                self._refuse(job, Parked())
+
+    def _request(self, job: Job) -> Request:
+        task = job.delivery.task
+        return Request(
+            id=self._permits.new_id(),
+            key=semaphore_key(task.lane, task.key or ""),
+            worker=self._permits.worker,
+            lease=self._options.lease,
+            queue=False,
+            limit=task.key_limit,
+            stamp=job.delivery.accepted_at,
+        )
+
+
+def key_of(permit: Permit) -> tuple[str, str] | None:
+    """Lane and key of a key's permit; None for a lane's."""
+    kind, _, rest = permit.key.partition(":")
+    if kind != "key":
+        return None
+    lane, _, key = rest.partition(":")
+    return lane, key

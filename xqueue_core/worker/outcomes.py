@@ -1,0 +1,137 @@
+"""From how a handler ended to an outcome: what is settled for it, as data."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+
+from xqueue_core.handlers import HandlerSpec, Reject, Retry
+from xqueue_core.task import (
+    AnyOutcome,
+    Canceled,
+    Failed,
+    Failure,
+    HandBack,
+    RetryAt,
+    Success,
+    Task,
+)
+from xqueue_core.worker.job import Job, Told
+
+#: Longest traceback kept; its end says most, so the start is cut (bytes of text).
+TRACEBACK = 8 * 1024
+#: Longest message of an exception kept (characters).
+MESSAGE = 2 * 1024
+
+#: Gives a number from 0 to 1.
+Random = Callable[[], float]
+
+#: Settled for a running job that was told to end, by why; LOST settles nothing.
+HANDED_BACK = HandBack(ran=True, reason="stop")
+
+
+class BadArguments(Exception):
+    """The payload does not decode into the handler's arguments."""
+
+
+class BadResult(Exception):
+    """The result cannot be encoded, or is too large."""
+
+
+def unable(task: Task, spec: HandlerSpec | None) -> HandBack | None:
+    """Why this worker can never run the task, or None if it can."""
+    if not task.readable:
+        return HandBack(unable="version", reason=f"envelope version {task.major} is newer")
+    if spec is None:
+        return HandBack(unable="type", reason=f"no handler for {task.type!r} here")
+    return None
+
+
+def of_value(job: Job, value: object, largest: int, random: Random) -> AnyOutcome:
+    """The handler returned.
+
+    A coroutine that was told to end and returned all the same has decided, and its result
+    stands; a plain function decides only if it looked.
+    """
+    if job.told is Told.TIMEOUT and not job.spec.is_async and not job.noticed:
+        return timed_out(job, random)
+    try:
+        body = b"null" if value is None else job.spec.encode_result(value)
+        if len(body) > largest:
+            raise BadResult(f"the result has {len(body)} bytes, and {largest} are allowed")
+    except Exception as error:  # noqa: BLE001 - whatever an encoder raises is about the result
+        return Failed(_failure("result", error))
+    return Success(body)
+
+
+def of_error(job: Job, error: BaseException, random: Random) -> AnyOutcome | None:
+    """The handler raised; None if there is nothing to settle."""
+    if job.told is Told.LOST:
+        return None
+    if job.told is Told.TIMEOUT:
+        return timed_out(job, random, error)
+    if isinstance(error, asyncio.CancelledError):
+        if job.told is Told.CANCEL:
+            return Canceled()
+        if job.told is Told.STOP:
+            return HANDED_BACK
+    if isinstance(error, BadArguments):
+        return Failed(_failure("payload", error.__cause__ or error))
+    if isinstance(error, Reject):
+        return Failed(_failure("rejected", error))
+    policy = job.spec.retry
+    if policy.no_retry and isinstance(error, policy.no_retry):
+        return Failed(_failure("exception", error))
+    delay, reason = None, "exception"
+    if isinstance(error, Retry):
+        delay, reason = error.delay, "retry"
+    if delay is None:
+        delay = policy.delay(job.delivery.attempt, random)
+    return RetryAt(delay, _failure(reason, error))
+
+
+def timed_out(job: Job, random: Random, error: BaseException | None = None) -> RetryAt:
+    """The attempt ran longer than allowed; the state machine ends it when none is left."""
+    limit = job.delivery.task.process_timeout
+    failure = Failure("process_timeout", message=f"ran longer than {limit:g} seconds")
+    if error is not None and not isinstance(error, asyncio.CancelledError):
+        failure = _failure("process_timeout", error)
+    elif error is not None:
+        failure.traceback = _text(error)
+    return RetryAt(job.spec.retry.delay(job.delivery.attempt, random), failure, timed_out=True)
+
+
+def of_unstarted(why: Told) -> AnyOutcome | None:
+    """A job that was told to end before it started."""
+    if why is Told.LOST:
+        return None
+    if why is Told.CANCEL:
+        return Canceled()
+    return HandBack(reason="stop")
+
+
+def _failure(reason: str, error: BaseException) -> Failure:
+    kind = type(error)
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else (f"{kind.__module__}.{kind.__qualname__}")
+    )
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ may do anything
+        message = f"<no message: {type(broken).__name__}>"
+    return Failure(reason, name, message[:MESSAGE], _text(error))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - as above: formatting calls the user's code
+        return ""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= TRACEBACK:
+        return raw.decode()
+    cut = "[...]\n"
+    return cut + raw[-(TRACEBACK - len(cut)) :].decode("utf-8", "ignore")

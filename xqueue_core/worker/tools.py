@@ -1,0 +1,65 @@
+"""What the worker takes from outside so that a test may supply it: time, sleep, chance."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+
+def steady() -> float:
+    """Seconds that only grow and, where the system offers it, also count while it sleeps."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+@dataclass(slots=True, frozen=True)
+class Tools:
+    """Clock, sleep and randomness. ``clock`` is shared by both sides of the crossing."""
+
+    clock: Callable[[], float] = steady
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: random.Random = field(default_factory=random.Random)
+
+
+class Backoff:
+    """Waits that double up to a cap, with full jitter, until something succeeds again."""
+
+    def __init__(self, tools: Tools, first: float = 0.1, cap: float = 1.5) -> None:
+        self._tools = tools
+        self._first = first
+        self._cap = cap
+        self._failures = 0
+
+    def reset(self) -> bool:
+        """Begin anew; True if the last call had failed."""
+        failed, self._failures = self._failures > 0, 0
+        return failed
+
+    async def wait(self) -> int:
+        """Wait once more; answers how many failures there have been in a row."""
+        self._failures += 1
+        longest = min(self._cap, self._first * 2.0 ** min(self._failures - 1, 16))
+        await self._tools.sleep(self._tools.random.uniform(longest / 10, longest))
+        return self._failures
+
+
+class Term:
+    """Until when a lease may be relied upon: it runs from when its renewal was *sent*."""
+
+    __slots__ = ("_span", "_until")
+
+    def __init__(self, span: float) -> None:
+        self._span = span
+        self._until = float("-inf")
+
+    def acknowledged(self, sent_at: float) -> None:
+        """A renewal that was sent then has been acknowledged."""
+        self._until = max(self._until, sent_at + self._span)
+
+    def fresh(self, now: float) -> bool:
+        """True while something may start under the lease."""
+        return now < self._until
