@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from xqueue_core.abc import Faces, Notifier, Semaphore, TaskQueue, TaskView
-from xqueue_core.calls import ALL_ABILITIES, Accepted, AnyCommand, Declare, Did, Put, Verdict
+from xqueue_core.calls import Accepted, AnyCommand, Declare, Did, Put, Verdict
 from xqueue_core.conformance.background import Background
 from xqueue_core.conformance.cases import Case
 from xqueue_core.conformance.check import Broken, same
@@ -42,7 +42,6 @@ class Bench:
         lanes: lanes of the tasks made so far; workers lease from all of them.
         new: how many puts were answered NEW, by lane and type; ``duplicates``: how many DUPLICATE.
         replays: how many replays were applied.
-        audited: False if the case spoils the ledger's recount on purpose.
     """
 
     def __init__(self, harness: Harness, case: Case, namespace: str) -> None:
@@ -112,7 +111,8 @@ class Bench:
 
     async def _maintain(self, queue: TaskQueue) -> None:
         while True:
-            await anyio.sleep(max(POLL, await queue.maintain(0.1)))
+            wanted_in = await queue.maintain(0.1)
+            await anyio.sleep(max(POLL, wanted_in))
 
     # -- faces --------------------------------------------------------------------------------
 
@@ -145,13 +145,18 @@ class Bench:
 
     # -- tasks --------------------------------------------------------------------------------
 
-    def task(self, type: str = TYPE, *, token: str = "", lane: str = "", **options: Any) -> Task:
-        """A task that has not been put; its token is new and its lane the type, unless given."""
-        if not token:
+    def task(self, type: str = TYPE, *, name: str = "", lane: str = "", **options: Any) -> Task:
+        """A task that has not been put; its name is new and its lane the type, unless given."""
+        if not name:
             self._numbers[type] += 1
-            token = f"t{self._numbers[type]}"
+            name = f"t{self._numbers[type]}"
         self.lanes[lane or type] = None
-        return Task(id=f"{type}:{token}", lane=lane or type, **options)
+        return Task(id=f"{type}:{name}", lane=lane or type, **options)
+
+    def number(self) -> int:
+        """A number that was not given before."""
+        self._numbers[""] += 1
+        return self._numbers[""]
 
     async def put(self, *tasks: Task, queue: TaskQueue | None = None) -> list[Accepted]:
         """Put tasks and count the answers."""

@@ -29,6 +29,7 @@ TRAITS: Mapping[str, str] = {
     "corrupt": "the harness cannot damage a stored record",
     "clock": "the harness cannot move the backend's clock",
     "lacking": "this backend lacks no ability",
+    "lane_order": "this backend keeps order per shard, not per lane",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from xqueue_core.abc import Backend, Faces
+from xqueue_core.abc import Backend, Faces, Role
 from xqueue_core.calls import ALL_ABILITIES, Capabilities
 from xqueue_core.errors import Unsupported
 
@@ -65,6 +65,7 @@ class Harness(ABC):
             "restart": type(self).restart is not Harness.restart,
             "shared": self.capabilities.shared,
             "durable": self.capabilities.durable,
+            "lane_order": self.capabilities.order_scope == "lane",
             "lacking": self.capabilities.abilities != ALL_ABILITIES,
         }
         return frozenset(name for name, has in able.items() if has)
@@ -102,4 +103,4 @@ class BackendHarness(Harness):
         self, namespace: str, settings: Mapping[str, Any]
     ) -> AbstractAsyncContextManager[Faces]:
         """Open the backend."""
-        return self.backend.open(self._settings(namespace, settings))
+        return self.backend.open(self._settings(namespace, settings), Role.WORKER)

@@ -19,7 +19,7 @@ async def same_id(bench: Bench) -> None:
     processes = [bench.faces, await bench.another()]
 
     async def put(n: int) -> None:
-        task = bench.task(token="same", payload=b"%d" % n)
+        task = bench.task(name="same", payload=b"%d" % n)
         answer = (await bench.put(task, queue=processes[n % 2].queue))[0]
         if answer.put is Put.DUPLICATE:
             same(answer.of, task.id, "the task a duplicate is of")
@@ -38,8 +38,8 @@ async def same_id(bench: Bench) -> None:
 @case("H80b", needs=DEDUPE)
 async def twice_in_a_call(bench: Bench) -> None:
     """The same id twice in one call is one task as well; other types do not share ids."""
-    a, b = bench.task(token="same"), bench.task(token="same")
-    other = bench.task("other", token="same")
+    a, b = bench.task(name="same"), bench.task(name="same")
+    other = bench.task("other", name="same")
     answers = await bench.put(a, b, other)
     same([one.put for one in answers], [Put.NEW, Put.DUPLICATE, Put.NEW], "answers")
     same(len(await (await bench.worker()).take(2)), 2, "deliveries")
@@ -210,12 +210,13 @@ async def monotone(bench: Bench) -> None:
         lengths.append(len(info.history))
 
     await look()
+    got = []
     for outcome in (RetryAt(0.0, OOPS), HandBack(), None):
-        delivery = await worker.one()
+        got.append(await worker.one())
         await look()
-        await worker.ends(delivery, outcome)
+        await worker.ends(got[-1], outcome)
         await look()
-    await worker.settle(delivery, HandBack())
+    await worker.settle(got[-1], HandBack())
     await worker.beat()
     end = await bench.sees(task, state=State.SUCCESS, seq=seqs[-1])
     same(seqs, sorted(set(seqs)), "sequence numbers, which ought to grow with each change")

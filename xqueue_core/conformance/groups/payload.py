@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 
@@ -94,7 +95,7 @@ async def sizes(bench: Bench) -> None:
 async def every_field(bench: Bench) -> None:
     """Every field of the envelope arrives as it was put."""
     claimed = bench.harness.capabilities.abilities
-    options = {
+    options: dict[str, Any] = {
         "payload": json.dumps({"deep": [{"a": [1, 2.5, None, True, {"b": "ü"}]}]}).encode(),
         "max_retry": 7,
         "queue_timeout": 900.0,

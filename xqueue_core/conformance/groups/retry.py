@@ -157,7 +157,7 @@ async def poison_in_a_batch(bench: Bench) -> None:
 @case("D45", needs=ATTEMPTS)
 async def others_progress(bench: Bench) -> None:
     """While one task fails again and again the others of its lane are delivered."""
-    await bench.submit(token="bad", max_retry=1000)
+    await bench.submit(name="bad", max_retry=1000)
     await bench.submit_many(30)
     worker = await bench.worker()
     done = 0
