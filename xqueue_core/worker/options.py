@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xqueue_core.settings import Settings
 
+#: How long a worker that ends when nothing is left waits for more (seconds).
+BURST_WAIT = 0.1
+
 
 @dataclass(slots=True, frozen=True)
 class WorkerOptions:
@@ -49,4 +52,7 @@ class WorkerOptions:
             max_result=settings.max_payload,
         )
         given = {name: value for name, value in overrides.items() if value is not None}
+        if given.get("burst"):
+            # An answer that there is nothing is what it waits for.
+            given["lease_wait"] = min(BURST_WAIT, options.lease_wait)
         return replace(options, **given)
