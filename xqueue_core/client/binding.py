@@ -48,8 +48,9 @@ class Binding:
             one.name: one.default for one in self._parameters if one.default is not one.empty
         }
         self._decoders: _Decoders | None = None
+        self._result: msgspec.json.Decoder[Any] | None = None
         try:
-            self._decoders = _Decoders(self, names)
+            self._decoders = _Decoders(self)
         except NameError:
             self._decoders = None  # names something further down: resolved at the first use
 
@@ -101,8 +102,16 @@ class Binding:
         return arguments
 
     def decode_result(self, result: bytes) -> Any:
-        """A result, converted to the return annotation. Raises InvalidTask if it does not fit."""
-        return decode_json(result, self._resolved().result)
+        """A result, converted to the return annotation. Raises InvalidTask if it does not fit.
+
+        An annotation that cannot be resolved, or that JSON cannot have, lets anything through.
+        """
+        if self._result is None:
+            try:
+                self._result = json_decoder(self.hint("return"))
+            except (NameError, TypeError):
+                self._result = _any_decoder
+        return decode_json(result, self._result)
 
     def call(self, context: object, arguments: dict[str, Any]) -> Any:
         """Call the function; positional-only parameters are given by position."""
@@ -115,10 +124,17 @@ class Binding:
                 args.append(arguments.pop(name))
         return self._function(*args, **arguments)
 
+    def hint(self, name: str) -> Any:
+        """What the annotation of a parameter, or of ``return``, means. Raises NameError."""
+        # Of a decorated function the annotations belong to what it wraps.
+        source = inspect.unwrap(self._function)
+        hint = getattr(source, "__annotations__", {}).get(name, Any)
+        return _resolve(hint, getattr(source, "__globals__", {}), self._names)
+
     def _resolved(self) -> _Decoders:
         if self._decoders is None:
             try:
-                self._decoders = _Decoders(self, self._names)
+                self._decoders = _Decoders(self)
             except NameError as error:
                 raise ConfigError(
                     f"an annotation of {self._function.__qualname__}() cannot be resolved: {error}"
@@ -129,39 +145,19 @@ class Binding:
 class _Decoders:
     """What needs the annotations' meaning."""
 
-    def __init__(self, binding: Binding, names: Mapping[str, Any]) -> None:
-        function = binding._function
-        # Of a partial or a decorated function the annotations belong to what it wraps.
-        source = inspect.unwrap(getattr(function, "func", function))
-        module = getattr(source, "__globals__", {})
-        # A class's annotations are those of its attributes, not of its call.
-        hints = {
-            name: _resolve(hint, module, names)
-            for name, hint in getattr(source, "__annotations__", {}).items()
-        }
-        forbid = binding._rest is None
+    def __init__(self, binding: Binding) -> None:
+        rest = binding._rest
+        fields = [_field(one, binding.hint(one.name)) for one in binding._parameters]
+        self.rest = binding.hint(rest.name) if rest is not None else Any
         try:
             self.struct = msgspec.defstruct(
-                "arguments",
-                [_field(one, hints.get(one.name, Any)) for one in binding._parameters],
-                kw_only=True,
-                forbid_unknown_fields=forbid,
+                "arguments", fields, kw_only=True, forbid_unknown_fields=rest is None
             )
             self.arguments = json_decoder(self.struct)
         except TypeError as error:
             raise ConfigError(
-                f"{function.__qualname__}() cannot take its arguments from JSON: {error}"
+                f"{binding._function.__qualname__}() cannot take its arguments from JSON: {error}"
             ) from error
-        self.rest = hints.get(binding._rest.name, Any) if binding._rest else Any
-        self.result = _result_decoder(hints.get("return", Any))
-
-
-def _result_decoder(hint: Any) -> msgspec.json.Decoder[Any]:
-    try:
-        return json_decoder(hint)
-    except TypeError:
-        # A result of such a type is refused when it is encoded; until then any will do.
-        return _any_decoder
 
 
 def _converted(value: object, wanted: Any) -> Any:
@@ -207,5 +203,8 @@ def _resolve(hint: Any, module: Mapping[str, Any], names: Mapping[str, Any]) -> 
     """What an annotation means; a text is looked up, also deep within another annotation."""
     # get_type_hints is the public way to resolve texts within generics such as list["Size"].
     holder = type("holder", (), {"__annotations__": {"hint": hint}})
-    resolved = typing.get_type_hints(holder, dict(module), dict(names), include_extras=True)
+    try:
+        resolved = typing.get_type_hints(holder, dict(module), dict(names), include_extras=True)
+    except AttributeError as error:  # a module that has no such name yet
+        raise NameError(str(error)) from error
     return resolved["hint"]
