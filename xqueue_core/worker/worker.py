@@ -78,7 +78,7 @@ class Worker:
         self._tools = tools or Tools()
         self._loop_factory = loop_factory
         self._term = Term(self.options.lease - self.options.margin)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal may interrupt stop() by stop()
         self._stops = 0
         self._engine_loop: asyncio.AbstractEventLoop | None = None
         self._life: Life | None = None

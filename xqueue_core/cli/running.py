@@ -1,0 +1,132 @@
+"""One worker process: handlers and engine have a thread each, this one receives signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from xqueue_core.errors import ConfigError
+from xqueue_core.worker import Exit, Worker
+
+if TYPE_CHECKING:
+    from xqueue_core.app import XQueue
+
+logger = logging.getLogger("xqueue.worker")
+
+#: Exit code of a process that must be replaced (EX_TEMPFAIL).
+RECYCLE = 75
+#: Seconds that the handlers' loop has to end after the engine has.
+LAST = 2.0
+#: Seconds beyond the grace time after which an orphan ends whatever happens.
+ORPHAN = 15.0
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run(app: XQueue, *, name: str | None, burst: bool, supervised: bool) -> int:
+    """Run a worker in this process until it ends; answers the exit code.
+
+    Does not return if code that cannot be stopped is left: the process then ends, or, without a
+    supervisor and if it must be replaced, becomes a new one.
+    """
+    loop_factory = loops(app.settings().loop)
+    worker = Worker(app, name=name, burst=burst, recycle=True, loop_factory=loop_factory)
+    handlers = _Handlers(worker, loop_factory)
+
+    def stop(signum: int, _: FrameType | None) -> None:
+        logger.info("received %s", signal.Signals(signum).name)
+        worker.stop()
+
+    before = {one: signal.signal(one, stop) for one in SIGNALS}
+    try:
+        if supervised:
+            _watch_parent(worker, app.settings().grace)
+        handlers.start()
+        worker.ended.wait()
+        handlers.join(LAST)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    return _ended(worker, handlers, supervised)
+
+
+def loops(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes an event loop of this kind. Raises ConfigError if it is not installed."""
+    if name == "asyncio":
+        return asyncio.new_event_loop
+    try:
+        import uvloop
+    except ImportError as error:
+        raise ConfigError("uvloop is missing: pip install 'xqueue-core[uvloop]'") from error
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+class _Handlers(threading.Thread):
+    """The thread of the loop on which handlers run."""
+
+    def __init__(
+        self, worker: Worker, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+    ) -> None:
+        super().__init__(name="xqueue-handlers", daemon=True)
+        self._worker = worker
+        self._loop_factory = loop_factory
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Run the worker."""
+        try:
+            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                runner.run(self._worker.run())
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            self.error = error
+        finally:
+            self._worker.ended.set()
+
+
+def _ended(worker: Worker, handlers: _Handlers, supervised: bool) -> int:
+    stuck = handlers.is_alive() or worker.exit is Exit.RECYCLE
+    if handlers.error is not None and not stuck:
+        raise handlers.error
+    if worker.exit is Exit.RECYCLE and not supervised:
+        logger.warning("this process replaces itself")
+        _flush()
+        os.execv(sys.executable, [sys.executable, "-m", "xqueue_core.cli", *sys.argv[1:]])  # noqa: S606
+    code = RECYCLE if worker.exit is Exit.RECYCLE else 0
+    if stuck or _threads_left():
+        # A thread that never ends would keep the interpreter from ever exiting.
+        _flush()
+        os._exit(code)
+    return code
+
+
+def _threads_left() -> bool:
+    main = threading.main_thread()
+    return any(one is not main and not one.daemon for one in threading.enumerate())
+
+
+def _flush() -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _watch_parent(worker: Worker, grace: float) -> None:
+    """End with the supervisor, however it ends: its end of our standard input closes then."""
+
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        logger.warning("the supervisor is gone: stopping")
+        worker.stop()
+        if not worker.ended.wait(grace + ORPHAN):
+            os._exit(1)
+
+    threading.Thread(target=watch, name="xqueue-parent", daemon=True).start()

@@ -1,0 +1,91 @@
+"""``xqueue submit``, ``xqueue task show`` and ``xqueue stats``: the least that is useful."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from xqueue_core.app import XQueue
+from xqueue_core.cli.apps import configure, find_app
+from xqueue_core.errors import ConfigError
+from xqueue_core.views import Stats
+
+T = TypeVar("T")
+
+
+def _app(spec: str | None, url: str | None) -> XQueue:
+    """The app that is named, else one that only knows the broker."""
+    try:
+        app = find_app(spec)
+    except ConfigError:
+        if spec is not None:
+            raise
+        app = XQueue()
+    configure(app, {"url": url})
+    return app
+
+
+def _run(app: XQueue, work: Callable[[XQueue], Coroutine[Any, Any, T]]) -> T:
+    async def main() -> T:
+        async with app:
+            return await work(app)
+
+    return asyncio.run(main())
+
+
+def _shared(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--url", help="The broker: `scheme://...`.")(command)
+    return click.option("--app", help="The app: `module:attr` or `file.py[:attr]`.")(command)
+
+
+@click.command()
+@click.argument("type")
+@click.argument("arguments", nargs=-1)
+@_shared
+def submit(type: str, arguments: tuple[str, ...], app: str | None, url: str | None) -> None:
+    """Submit a task of TYPE; ARGUMENTS are name=value, a value being JSON or else text."""
+    values = dict(_argument(one) for one in arguments)
+    handle = _run(_app(app, url), lambda found: found.submit(type, **values))
+    click.echo(handle.id)
+
+
+@click.group()
+def task() -> None:
+    """Look at tasks."""
+
+
+@task.command()
+@click.argument("id")
+@_shared
+def show(id: str, app: str | None, url: str | None) -> None:
+    """Show one task with its history, as JSON."""
+    info = _run(_app(app, url), lambda found: found.handle(id).info())
+    click.echo(json.dumps(msgspec.to_builtins(info, enc_hook=str), indent=2))
+
+
+@click.command()
+@_shared
+def stats(app: str | None, url: str | None) -> None:
+    """Show how many tasks there are, by lane and type, as JSON."""
+
+    async def ask(found: XQueue) -> Stats:
+        async with found.connect() as connection:
+            answer: Stats = await connection.faces.needed("view").stats()
+            return answer
+
+    click.echo(json.dumps(msgspec.to_builtins(_run(_app(app, url), ask)), indent=2))
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise click.BadParameter(f"{text!r} is not name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
