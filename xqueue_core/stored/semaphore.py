@@ -21,7 +21,7 @@ from xqueue_core.stored.permit_store import PermitStore
 from xqueue_core.stored.records import Bell, Now, Records, Row
 
 #: Longest time in seconds between two looks of a blocked ``acquire``.
-LOOK_EVERY = 1.0
+LOOK_EVERY = 0.5
 #: Seconds between two sweeps by one process.
 SWEEP_EVERY = 5.0
 
