@@ -30,6 +30,7 @@ class Said(StrEnum):
     LIVE = "live"
     RUNNING = "running"
     UNKNOWN = "unknown"  # there is no such task
+    UNSUPPORTED = "unsupported"  # edit of a task that a newer major version wrote
     MOVED = "moved"  # the task is moving, or has moved, to another broker
 
 

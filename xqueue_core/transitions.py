@@ -180,9 +180,15 @@ def _cancel(task: Task, record: Record, command: Cancel, at: float, paused: floa
 def _mark(task: Task, record: Record, command: MarkDuplicate, at: float, paused: float) -> Step:
     if record.state in FINAL:
         return Step(record, Said.FINAL)
+    if record.cancel and record.of == command.of:
+        return Step(record, Said.REQUESTED)
     new = copy(record)
     new.of = command.of
-    return _end_early(task, new, at, "duplicate")
+    if record.state is not State.PROCESSING:
+        return finish(task, new, State.CANCELED, at, "duplicate")
+    # Told even if a cancel was requested before: only then is it known whose duplicate it is.
+    new.cancel = record.cancel or "duplicate"
+    return _requested(task, new, at, "duplicate")
 
 
 def _end_early(task: Task, record: Record, at: float, reason: str) -> Step:
@@ -194,6 +200,10 @@ def _end_early(task: Task, record: Record, at: float, reason: str) -> Step:
         return Step(record, Said.REQUESTED)
     new = copy(record)
     new.cancel = reason
+    return _requested(task, new, at, reason)
+
+
+def _requested(task: Task, new: Record, at: float, reason: str) -> Step:
     told = said(task, new, at, EventName.CANCEL_REQUESTED, reason)
     return Step(told.record, Said.REQUESTED, told.events)
 
@@ -218,6 +228,8 @@ def _replay(task: Task, record: Record, command: Replay, at: float, paused: floa
         return Step(record, Said.REPEATED)
     if record.state not in FINAL:
         return Step(record, Said.LIVE)
+    if command.edit is not None and not task.readable:
+        return Step(record, Said.UNSUPPORTED)  # what is not known here would be lost
     new = copy(record)
     if command.edit is not None:
         changes = {n: v for n, v in _fields(command.edit) if v is not None}
