@@ -99,7 +99,8 @@ class Sender:
         self, connection: Connection, left: Sequence[Submission]
     ) -> dict[tuple[str, str], ConfigError]:
         """Record the lanes of types not seen before; the error of each that is in another."""
-        new = list({(one.task.type, one.task.lane): None for one in left}.keys() - self._declared)
+        pairs = dict.fromkeys((one.task.type, one.task.lane) for one in left)
+        new = [pair for pair in pairs if pair not in self._declared]
         if not new:
             return {}
         commands = [Declare(type=type_, lane=lane) for type_, lane in new]

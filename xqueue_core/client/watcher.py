@@ -17,7 +17,7 @@ from xqueue_core.abc import Notice
 from xqueue_core.client.batcher import Batcher
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.connect import Connection
-from xqueue_core.errors import BrokerError, Unsupported
+from xqueue_core.errors import BrokerError, Refused, Unsupported
 from xqueue_core.handlers import RetryPolicy
 from xqueue_core.task import EventName
 from xqueue_core.views import Filter, TaskInfo
@@ -178,7 +178,8 @@ class Watcher:
                 async for notice in _notices(connection, cursor):
                     cursor, attempt = notice.cursor, 0
                     await self._heed(notice)
-            except Unsupported:
+            except (Unsupported, Refused) as error:
+                logger.debug("no events, so the ends of tasks are polled for: %s", error)
                 self._polls = RetryPolicy(base=POLL_ALONE, cap=POLL_ALONE)
                 return
             except BrokerError as error:
