@@ -22,6 +22,7 @@ from xqueue_core.payload import JSON, encode_json
 if TYPE_CHECKING:
     from typing import Self, Unpack
 
+    from xqueue_core.abc import Role
     from xqueue_core.client.handler import Declare, Declared
     from xqueue_core.client.options import TypeOptions
     from xqueue_core.context import Context
@@ -219,15 +220,18 @@ class XQueue:
             self._settings = load_settings(self._overrides)
         return self._settings
 
-    def connect(self) -> AbstractAsyncContextManager[Connection]:
+    def connect(self, role: Role | None = None) -> AbstractAsyncContextManager[Connection]:
         """A connection of its own on the running event loop, open within the context.
+
+        Args:
+            role: what it will be used for; by default a client's part.
 
         Raises:
             ConfigError: settings or plugins are wrong.
             Unsupported: the broker lacks what ``accept_without`` does not name.
             Unavailable: the broker does not answer.
         """
-        return connect(self.settings(), self._backends, self._accept_without)
+        return connect(self.settings(), self._backends, self._accept_without, role)
 
     async def __aenter__(self) -> Self:
         """Open the connection of this event loop now, so that what is wrong shows now."""

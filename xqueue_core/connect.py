@@ -16,7 +16,7 @@ from xqueue_core.calls import ALL_ABILITIES, Ability, Capabilities
 from xqueue_core.errors import ConfigError, Unsupported
 
 if TYPE_CHECKING:
-    from xqueue_core.abc import Backend, Faces
+    from xqueue_core.abc import Backend, Faces, Role
     from xqueue_core.settings import Settings
 
 logger = logging.getLogger("xqueue")
@@ -77,9 +77,14 @@ class _Opened:
 
 @asynccontextmanager
 async def connect(
-    settings: Settings, backends: BackendCache, accept_without: Collection[str] = ()
+    settings: Settings,
+    backends: BackendCache,
+    accept_without: Collection[str] = (),
+    role: Role | None = None,
 ) -> AsyncIterator[Connection]:
     """Open a connection on the running event loop; leaving the context closes it.
+
+    ``role`` is what it will be used for: by default a client's part.
 
     Raises:
         ConfigError: a plugin or its settings are wrong.
@@ -90,7 +95,7 @@ async def connect(
         opened: dict[str, _Opened] = {}
         for url in _urls(settings).values():
             if url not in opened:
-                opened[url] = await _open(stack, settings, url, backends)
+                opened[url] = await _open(stack, settings, url, backends, role)
         faces, capabilities = _merged({face: opened[url] for face, url in _urls(settings).items()})
         _check(settings.url, capabilities.abilities, accept_without)
         yield Connection(faces, capabilities, settings)
@@ -107,14 +112,15 @@ def _urls(settings: Settings) -> dict[str, str]:
 
 
 async def _open(
-    stack: AsyncExitStack, settings: Settings, url: str, backends: BackendCache
+    stack: AsyncExitStack, settings: Settings, url: str, backends: BackendCache, role: Role | None
 ) -> _Opened:
+    from xqueue_core.abc import Role
     from xqueue_core.settings import backend_name, backend_settings
 
     backend = backends.get(backend_name(url))
     own = _with_shared(settings, backend_settings(settings, url, backend.Settings))
     _log(url, own)
-    faces = await stack.enter_async_context(backend.open(own))
+    faces = await stack.enter_async_context(backend.open(own, role or Role.CLIENT))
     return _Opened(url, faces, backend.capabilities(own))
 
 
