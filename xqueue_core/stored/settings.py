@@ -20,25 +20,25 @@ class StoredSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     namespace: str = Field(
-        "xqueue",
+        default="xqueue",
         pattern=r"^[a-z0-9-]{1,32}$",
         description="Keeps apps apart that share a store: 1 to 32 of a-z, 0-9 and `-`.",
     )
     durability: Literal["process", "power"] = Field(
-        "process", description="What a submit survives: the death of a process, or a power cut."
+        default="process", description="What a submit survives: the death of a process, or a power cut."
     )
     event_retention: float = Field(
-        86_400.0, ge=0, le=_YEAR, allow_inf_nan=False, description="Seconds that events are kept."
+        default=86_400.0, ge=0, le=_YEAR, allow_inf_nan=False, description="Seconds that events are kept."
     )
     dedupe_horizon: float = Field(
-        86_400.0,
+        default=86_400.0,
         gt=0,
         le=_YEAR,
         allow_inf_nan=False,
         description="Seconds in which a repeated id or key is recognised.",
     )
     client_retry: float = Field(
-        60.0,
+        default=60.0,
         gt=0,
         le=86_400.0,
         allow_inf_nan=False,

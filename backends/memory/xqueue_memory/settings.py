@@ -10,8 +10,8 @@ from xqueue_core.stored.settings import StoredSettings
 class MemorySettings(StoredSettings):
     """Settings of one store: ``memory://`` or, for several of them, ``memory://<name>``."""
 
-    host: str = Field("", description="The store's name.")
-    path: str = Field("", description="More of the store's name.")
+    host: str = Field(default="", description="The store's name.")
+    path: str = Field(default="", description="More of the store's name.")
 
     @property
     def store(self) -> str:

@@ -12,10 +12,11 @@ from itertools import count
 from mmap import mmap
 from zlib import crc32
 
-from xqueue_core.errors import ConfigError
+from xqueue_core.errors import Refused, Unavailable
 from xqueue_core.stored.bell import LocalBell
 from xqueue_core.stored.records import Bell, Wait
 from xqueue_sqlite.desk import ended
+from xqueue_sqlite.failures import system_failure
 from xqueue_sqlite.futex import Word
 
 #: Slots of 8 bytes. The first holds the word that is waited for; the others stand for topics,
@@ -104,7 +105,11 @@ class SharedBell(Bell):
     # -- listening ---------------------------------------------------------------------------
 
     def _add(self, slots: Iterable[int]) -> None:
+        if os.getpid() != self._pid:
+            raise Refused("the bell was opened by another process; open it here once more")
         with self._lock:
+            if self._closed:
+                raise Refused("the bell is closed")
             for slot in slots:
                 if not self._listened[slot]:
                     self._seen[slot] = self._slots[slot]
@@ -151,11 +156,14 @@ def _mapped(path: str) -> mmap:
     try:
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            # Also where another process does the same at this moment: it has no other effect.
-            if os.fstat(handle).st_size < size:
-                os.ftruncate(handle, size)
+            # Written in full: where the disk has no room for a page of a mapping, the system
+            # kills whoever writes to it. Another process doing the same is no harm.
+            if missing := max(size - os.fstat(handle).st_size, 0):
+                os.pwrite(handle, bytes(missing), size - missing)
             return mmap(handle, size)
         finally:
             os.close(handle)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be made, or mapped into memory: {error}") from error
+    except ValueError as error:  # the file is shorter yet: the disk is full
+        raise Unavailable(f"{path} cannot be made: no space") from error
+    except OSError as error:
+        raise system_failure(error, f"{path} cannot be made, or mapped into memory") from error

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from xqueue_core.errors import ConfigError, XQueueError
@@ -40,10 +42,44 @@ class FileOptions:
     max_pages: int | None = None
 
 
+class Patience:
+    """Waits while another connection is in the way.
+
+    SQLite's own wait grows to 100 ms at a time; a writer here is done within a few.
+
+    Args:
+        seconds: longest wait.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Wait no more, from now on; from any thread."""
+        self._ended.set()
+
+    def attempt(self, action: Callable[[], T]) -> T:
+        """Repeat the action until nobody is in its way, or the wait is over."""
+        end = time.monotonic() + self._seconds
+        pause = 0.000_05
+        while True:
+            try:
+                return action()
+            except sqlite3.Error as error:
+                if not is_busy(error) or time.monotonic() >= end:
+                    raise
+                if self._ended.wait(pause * random.uniform(0.5, 1.0)):
+                    raise
+            pause = min(pause * 1.5, 0.002)
+
+
 def connect(
-    path: str, options: FileOptions, *, busy_timeout: float, reading: bool = False
+    path: str, options: FileOptions, patience: Patience, *, reading: bool = False
 ) -> sqlite3.Connection:
     """A connection of the kind every desk uses.
+
+    A writing one never waits within SQLite: that is left to ``patience``.
 
     Raises:
         ConfigError: the file cannot be used.
@@ -52,7 +88,7 @@ def connect(
     try:
         connection = sqlite3.connect(
             path,
-            timeout=busy_timeout,
+            timeout=options.busy_timeout if reading else 0.0,
             isolation_level=None,
             # Made and used in one thread, but a forked child keeps it in another.
             check_same_thread=False,
@@ -60,7 +96,8 @@ def connect(
         )
         try:
             for pragma in _pragmas(options, reading):
-                connection.execute(f"PRAGMA {pragma}")
+                # Some of them read the file, which a process that starts may be mending.
+                patience.attempt(partial(connection.execute, f"PRAGMA {pragma}"))
         except BaseException:
             connection.close()
             raise
@@ -87,25 +124,8 @@ def _pragmas(options: FileOptions, reading: bool) -> Iterator[str]:
         yield f"max_page_count = {int(options.max_pages)}"
 
 
-def patiently(attempt: Callable[[], T], seconds: float) -> T:
-    """Repeat while another connection is in the way, at most this long.
-
-    SQLite's own wait grows to 100 ms at a time; a writer here is done within a few.
-    """
-    end = time.monotonic() + seconds
-    pause = 0.000_05
-    while True:
-        try:
-            return attempt()
-        except sqlite3.Error as error:
-            if not is_busy(error) or time.monotonic() >= end:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(pause * 1.5, 0.002)
-
-
 def prepare_tables(
-    connection: sqlite3.Connection, path: str, statements: Statements, seconds: float
+    connection: sqlite3.Connection, path: str, statements: Statements, patience: Patience
 ) -> None:
     """Switch to a write-ahead log and make the tables, unless they are there.
 
@@ -114,12 +134,12 @@ def prepare_tables(
         Unavailable: another process holds the file.
     """
     try:
-        mode = patiently(lambda: one(connection, "PRAGMA journal_mode = WAL"), seconds)
+        mode = patience.attempt(lambda: one(connection, "PRAGMA journal_mode = WAL"))
         if mode != "wal":
             raise ConfigError(f"{path}: this file system cannot hold SQLite's write-ahead log")
         if one(connection, "PRAGMA encoding") != "UTF-8":
             raise ConfigError(f"{path}: its encoding is not UTF-8; name another file")
-        begin(connection, seconds)
+        begin(connection, patience)
         try:
             _migrate(connection, path, statements)
             connection.execute("COMMIT")
@@ -148,10 +168,10 @@ def one(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) ->
     return connection.execute(sql, values).fetchone()[0]
 
 
-def begin(connection: sqlite3.Connection, seconds: float) -> None:
-    """Start a transaction that may write; waits for others at most this long."""
+def begin(connection: sqlite3.Connection, patience: Patience) -> None:
+    """Start a transaction that may write."""
     roll_back(connection)  # of one that could not be ended
-    patiently(lambda: connection.execute("BEGIN IMMEDIATE"), seconds)
+    patience.attempt(lambda: connection.execute("BEGIN IMMEDIATE"))
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

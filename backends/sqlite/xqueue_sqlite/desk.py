@@ -65,7 +65,10 @@ class Desk:
 
     async def opened(self) -> None:
         """Wait until the server is ready. Raises what its making raised."""
-        await asyncio.shield(asyncio.wrap_future(self._opened))
+        future = asyncio.wrap_future(self._opened)
+        # If this is cancelled, the error, if one comes, is nobody's: not to be complained about.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(future)
 
     def wait_opened(self) -> None:
         """The same, from another thread that may block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from enum import Enum
 
@@ -20,6 +21,8 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _LACKING = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN}
+# What may pass by itself, or by making room, without any change to the configuration.
+_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
 def code(error: sqlite3.Error) -> int:
@@ -35,6 +38,14 @@ def is_busy(error: BaseException) -> bool:
 def failure(error: sqlite3.Error, path: str, doing: Doing) -> XQueueError:
     """The typed error to raise in place of SQLite's; it names the file and a remedy."""
     found = _failure(code(error), f"{path}: {error}", doing)
+    found.__cause__ = error
+    return found
+
+
+def system_failure(error: OSError, what: str) -> XQueueError:
+    """The typed error for one of the operating system, met while opening."""
+    kind = Unavailable if error.errno in _EXHAUSTED else ConfigError
+    found = kind(f"{what}: {error.strerror or error}")
     found.__cause__ = error
     return found
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from xqueue_core.errors import ConfigError, Refused
+from xqueue_sqlite.failures import system_failure
 
 logger = logging.getLogger("xqueue.sqlite")
 
@@ -28,8 +28,9 @@ def prepare(path: str, mounts: Path = MOUNTS) -> str:
     """The file's absolute path with links resolved; the file is made if there is none.
 
     Raises:
-        ConfigError: the folder is missing or not writable, the path is no file, or it lies on
-            a network file system.
+        ConfigError: the folder is missing, the file or the folder is not writable, the path is
+            no file, or it lies on a network file system.
+        Unavailable: the file cannot be made for now: the disk is full, for example.
     """
     if not path or path.startswith(":"):
         raise ConfigError(f"{path!r} is no path of a file; without a file use memory://")
@@ -46,6 +47,7 @@ def prepare(path: str, mounts: Path = MOUNTS) -> str:
             f"{real} lies on a network file system ({kind}), where SQLite cannot keep it safe; "
             "name a file on a local disk, or use a broker that several hosts can reach"
         )
+    _check_rights(real, folder)
     _make(real)
     return real
 
@@ -67,19 +69,28 @@ def filesystem(path: str, mounts: Path = MOUNTS) -> str:
     return kind
 
 
+def _check_rights(path: str, folder: str) -> None:
+    hint = "run as another user, or name another file"
+    if not _allowed(folder, os.W_OK | os.X_OK):
+        # SQLite keeps two more files beside it, and the bell is a third.
+        raise ConfigError(f"{path}: this user may not write in the folder {folder}; {hint}")
+    if os.path.exists(path) and not _allowed(path, os.R_OK | os.W_OK):
+        raise ConfigError(f"{path}: this user may not read and write this file; {hint}")
+
+
+def _allowed(path: str, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _make(path: str) -> None:
     # Only ever a file of our own making is opened and closed here: closing any handle of a
     # file drops all of this process's locks on it, also those of open connections.
-    with suppress(FileExistsError):
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        except PermissionError as error:
-            folder = os.path.dirname(path)
-            raise ConfigError(f"{path}: this user may not write in {folder}") from error
-        except FileExistsError:
-            raise
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be made: {error.strerror}") from error
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise system_failure(error, f"{path} cannot be made") from error
 
 
 class Identity(NamedTuple):

@@ -11,16 +11,16 @@ from xqueue_sqlite.connection import FileOptions
 class SqliteSettings(StoredSettings):
     """Settings of one file: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
 
-    path: str = Field("xqueue.db", min_length=1, description="The file.")
+    path: str = Field(default="xqueue.db", min_length=1, description="The file.")
     busy_timeout: float = Field(
-        5.0,
+        default=5.0,
         gt=0,
         le=60,
         allow_inf_nan=False,
         description="Seconds to wait for another process that holds the file: to 60.",
     )
     max_pages: int | None = Field(
-        None,
+        default=None,
         ge=64,
         le=2**32 - 2,
         description="Most pages of 4096 bytes the file may have, 64 or more; no limit if unset.",

@@ -11,7 +11,7 @@ from typing import Any
 from xqueue_core.stored.clock import Clock, host_clock
 from xqueue_sqlite import forking
 from xqueue_sqlite.bell import SharedBell
-from xqueue_sqlite.connection import FileOptions, connect, prepare_tables
+from xqueue_sqlite.connection import FileOptions, Patience, connect, prepare_tables
 from xqueue_sqlite.desk import Desk
 from xqueue_sqlite.place import MOUNTS, Identity, prepare
 from xqueue_sqlite.reader import Read, Reader
@@ -32,6 +32,7 @@ class Store:
         self._options = options
         self._mounts = mounts
         self._statements = Statements(options.namespace)
+        self._patience = Patience(options.busy_timeout)
         self._bell: SharedBell | None = None
         self._connections: list[sqlite3.Connection] = []
         forking.watch(self)
@@ -49,7 +50,8 @@ class Store:
         await self._reads.opened()
 
     async def close(self) -> None:
-        """Finish what was asked and close everything."""
+        """Finish what was asked, unless another process is in the way, and close everything."""
+        self._patience.end()
         # The writer last: the last connection closed tidies up the file.
         await self._reads.close()
         await self._writes.close()
@@ -79,22 +81,20 @@ class Store:
     def _make_writer(self) -> Writer:
         path = prepare(self._given, self._mounts)
         self._identity = identity = Identity.of(path)
-        timeout = self._options.busy_timeout
-        # It never waits within SQLite: see patiently().
-        connection = connect(path, self._options, busy_timeout=0.0)
+        connection = connect(path, self._options, self._patience)
         self._connections.append(connection)
         try:
-            prepare_tables(connection, path, self._statements, timeout)
+            prepare_tables(connection, path, self._statements, self._patience)
             self._bell = SharedBell(path + "-bell", self._options.namespace)
         except BaseException:
             connection.close()
             raise
-        return Writer(connection, identity, timeout, self._statements, self.clock)
+        return Writer(connection, identity, self._patience, self._statements, self.clock)
 
     def _make_reader(self) -> Reader:
         self._writes.wait_opened()
-        path, timeout = self._identity.path, self._options.busy_timeout
-        connection = connect(path, self._options, busy_timeout=timeout, reading=True)
+        path = self._identity.path
+        connection = connect(path, self._options, self._patience, reading=True)
         self._connections.append(connection)
         return Reader(connection, self._identity, self._statements)
 

@@ -13,7 +13,7 @@ import msgspec
 from xqueue_core.stored.clock import Clock
 from xqueue_core.stored.records import Group
 from xqueue_sqlite.batch import Batch
-from xqueue_sqlite.connection import begin, one, roll_back, translated, wal_size
+from xqueue_sqlite.connection import Patience, begin, one, roll_back, translated, wal_size
 from xqueue_sqlite.failures import Doing, is_busy
 from xqueue_sqlite.place import Identity
 from xqueue_sqlite.statements import SIZES, Statements, fitting
@@ -52,13 +52,13 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         identity: Identity,
-        busy_timeout: float,
+        patience: Patience,
         statements: Statements,
         clock: Clock,
     ) -> None:
         self._connection = connection
         self._identity = identity
-        self._busy_timeout = busy_timeout
+        self._patience = patience
         self._statements = statements
         self._clock = clock
         self._doing = Doing.CALL
@@ -91,7 +91,7 @@ class Writer:
         self._identity.check()
         connection = self._connection
         self._doing = Doing.CALL
-        begin(connection, self._busy_timeout)
+        begin(connection, self._patience)
         try:
             batch = Batch(self._load_versions(swaps))
             verdicts = [batch.add(swap.groups) for swap in swaps]
@@ -150,7 +150,7 @@ class Writer:
         self._identity.check()
         connection, statements = self._connection, self._statements
         self._doing = Doing.CALL
-        begin(connection, self._busy_timeout)
+        begin(connection, self._patience)
         try:
             row = connection.execute(statements.oldest, (before, _TRIMMED)).fetchone()
             found, last, kept = row
