@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ RECYCLE = 75
 LAST = 2.0
 #: Seconds beyond the grace time after which an orphan ends whatever happens.
 ORPHAN = 15.0
+#: Seconds within which a further signal is the same wish.
+SAME = 0.2
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -40,10 +43,7 @@ def run(app: XQueue, *, name: str | None, burst: bool, supervised: bool) -> int:
     worker = Worker(app, name=name, burst=burst, recycle=True, loop_factory=loop_factory)
     handlers = _Handlers(worker, loop_factory)
 
-    def stop(signum: int, _: FrameType | None) -> None:
-        logger.info("received %s", signal.Signals(signum).name)
-        worker.stop()
-
+    stop = stopper(worker.stop, time.monotonic)
     before = {one: signal.signal(one, stop) for one in SIGNALS}
     try:
         if supervised:
@@ -55,6 +55,24 @@ def run(app: XQueue, *, name: str | None, burst: bool, supervised: bool) -> int:
         for one, handler in before.items():
             signal.signal(one, handler)
     return _ended(worker, handlers, supervised)
+
+
+def stopper(
+    stop: Callable[[], None], clock: Callable[[], float]
+) -> Callable[[int, FrameType | None], None]:
+    """A signal handler that stops. Senders such as ``timeout`` signal a process and its group:
+    two signals in quick succession are one wish."""
+    last = -SAME
+
+    def handle(signum: int, _: FrameType | None) -> None:
+        nonlocal last
+        now = clock()
+        if now - last >= SAME:
+            last = now
+            logger.info("received %s", signal.Signals(signum).name)
+            stop()
+
+    return handle
 
 
 def loops(name: str) -> Callable[[], asyncio.AbstractEventLoop]:

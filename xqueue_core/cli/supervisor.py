@@ -16,8 +16,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from types import FrameType
-from xqueue_core.cli.running import RECYCLE, SIGNALS
+
+from xqueue_core.cli.running import RECYCLE, SIGNALS, stopper
 
 logger = logging.getLogger("xqueue.worker")
 
@@ -121,7 +121,8 @@ class Supervisor:
             # A signal that comes between a look and the wait is not missed: it makes the
             # socket readable.
             old_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-            before = {one: signal.signal(one, self._pass_on) for one in SIGNALS}
+            stop = stopper(self._stop, self._clock)
+            before = {one: signal.signal(one, stop) for one in SIGNALS}
             before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
             try:
                 while self._look():
@@ -134,17 +135,12 @@ class Supervisor:
                 self._kill()
         return self._code
 
-    def _pass_on(self, signum: int, _: FrameType | None) -> None:
-        self._stop(signum)
-
-    def _stop(self, signum: int) -> None:
-        if not self._stopping:
-            logger.info("received %s: stopping all workers", signal.Signals(signum).name)
+    def _stop(self) -> None:
         self._stopping = True
         self._kill_at = self._clock() + self._grace + PATIENCE
         for child in self._children:
             child.at = None
-            child.signal(signum)
+            child.signal(signal.SIGTERM)
 
     def _look(self) -> bool:
         """See who ended, start who is due; False if nobody is left."""
@@ -165,7 +161,7 @@ class Supervisor:
             self._code = self._code or (1 if code not in (0, RECYCLE) else 0)
         elif code == USAGE:
             self._code = USAGE
-            self._stop(signal.SIGTERM)
+            self._stop()
         else:
             child.restart(code)
 

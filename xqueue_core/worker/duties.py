@@ -205,13 +205,18 @@ class Life:
         if hurry:
             waits.append(asyncio.create_task(_waited(self._hurry)))
         try:
-            while engine.desk.active and not any(one.done() for one in waits):
+            while self._worth_waiting() and not any(one.done() for one in waits):
                 engine.changed.clear()
                 change = asyncio.create_task(_waited(engine.changed))
                 await asyncio.wait([*waits, change], return_when=asyncio.FIRST_COMPLETED)
                 await _end([change])
         finally:
             await _end(waits)
+
+    def _worth_waiting(self) -> bool:
+        """False if nothing runs but code that cannot be stopped."""
+        hopeless = self._engine.watchman.hopeless()
+        return len(hopeless) < len(self._engine.desk.active)
 
     def _give_up(self) -> None:
         """The process is about to end, and code in it will not: settle in its stead."""

@@ -36,9 +36,9 @@ class Watchman:
         self._known = set(late)
         return late
 
-    def hopeless(self) -> bool:
-        """True if one has been overdue for the whole grace: only a new process helps."""
-        return bool(self._known and self._since(self._grace))
+    def hopeless(self) -> list[Job]:
+        """Jobs that have been overdue for the whole grace: only a new process helps."""
+        return self._since(max(SLACK, self._grace)) if self._known else []
 
     def _since(self, slack: float) -> list[Job]:
         now = self._clock()
