@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from xqueue_core.errors import Unavailable
 from xqueue_core.stored.records import Group, Log, Now, Records, Row, Scan
@@ -13,6 +13,8 @@ from xqueue_core.stored.records import Group, Log, Now, Records, Row, Scan
 
 class SlowRecords(Records):
     """One process's connection: gives way around every call, counts calls, can be cut.
+
+    ``before_swap`` is called once, by the next swap, before it changes anything.
 
     Args:
         records: the store.
@@ -24,6 +26,7 @@ class SlowRecords(Records):
         self._rng = rng
         self.calls: Counter[str] = Counter()
         self.cut = False
+        self.before_swap: Callable[[], Awaitable[None]] | None = None
 
     async def _step(self, name: str) -> None:
         self.calls[name] += 1
@@ -49,6 +52,9 @@ class SlowRecords(Records):
 
     async def swap(self, groups: Sequence[Group]) -> Sequence[bool]:
         await self._step("swap")
+        first, self.before_swap = self.before_swap, None
+        if first is not None:
+            await first()
         done = await self._records.swap(groups)
         await self._turn()
         return done

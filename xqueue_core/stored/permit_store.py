@@ -9,11 +9,9 @@ too late, exclude each other.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
-
-import anyio
 
 from xqueue_core.errors import Unknown
 from xqueue_core.permits import Answer, Grant, Request
@@ -29,6 +27,8 @@ ROUNDS = 100
 
 #: Changes a gate in place and names the workers to wake.
 Edit = Callable[[str, Gate, Now], set[str]]
+#: Waits so many seconds.
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class _Asked(NamedTuple):
@@ -64,12 +64,14 @@ class PermitStore:
         records: the store.
         bell: wakes who waits for a permit.
         rng: spreads the attempts of processes that change one key at the same time.
+        sleep: waits between such attempts.
     """
 
-    def __init__(self, records: Records, bell: Bell, rng: random.Random) -> None:
+    def __init__(self, records: Records, bell: Bell, rng: random.Random, sleep: Sleep) -> None:
         self._records = records
         self._bell = bell
         self._rng = rng
+        self._sleep = sleep
 
     async def now(self) -> Now:
         """The store's clocks."""
@@ -95,7 +97,7 @@ class PermitStore:
         if n >= ROUNDS:
             raise Unknown(f"permits kept changing under {n} attempts; some may have been granted")
         if n > 1:
-            await anyio.sleep(self._rng.random() * min(0.05, 0.0005 * 2 ** min(n, 10)))
+            await self._sleep(self._rng.random() * min(0.05, 0.0005 * 2 ** min(n, 10)))
 
     async def edit(self, keys: Iterable[str], edit: Edit, *, mend: bool = False) -> None:
         """Change the gates of these keys, each once; ``mend`` starts a damaged one anew."""

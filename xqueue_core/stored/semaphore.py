@@ -17,7 +17,7 @@ from xqueue_core.stored.layout import unpack
 from xqueue_core.stored.leases import heartbeat
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.permit_rows import gate_key, read_gate
-from xqueue_core.stored.permit_store import PermitStore
+from xqueue_core.stored.permit_store import PermitStore, Sleep
 from xqueue_core.stored.records import Bell, Now, Records, Row
 
 #: Longest time in seconds between two looks of a blocked ``acquire``.
@@ -34,6 +34,7 @@ class StoredSemaphore(Semaphore):
         bell: wakes who waits for a permit.
         options: the options of the whole backend.
         rng: spreads the attempts of processes that change one key at the same time.
+        sleep: waits between such attempts.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class StoredSemaphore(Semaphore):
         bell: Bell,
         options: StoredOptions,
         rng: random.Random | None = None,
+        sleep: Sleep = anyio.sleep,
     ) -> None:
-        self._store = PermitStore(records, bell, rng or random.Random())
+        self._store = PermitStore(records, bell, rng or random.Random(), sleep)
         self._bell = bell
         self._options = options
         self._sweep_at = 0.0
