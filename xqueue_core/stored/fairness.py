@@ -19,8 +19,9 @@ T = TypeVar("T")
 def pick(rows: Iterable[Row], limit: int, turn: Turn) -> tuple[list[Row], Turn]:
     """Up to ``limit`` rows of one lane's ``ready`` bucket in the order in which to lease them.
 
-    ``rows`` must hold the first ``limit`` of the bucket and, for each level behind them, as
-    many as could get a turn. Returns the worker's new turn record too.
+    ``rows`` must hold the first ``limit`` of the bucket and, for each level behind them, one
+    more than could get a turn, so that it is seen to wait. Returns the worker's new turn record
+    too.
     """
     levels: dict[int, deque[Row]] = {}
     for row in rows:

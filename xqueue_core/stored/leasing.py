@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -124,35 +125,39 @@ class Leaser:
         """The rows to take, in order, and the turns that this uses up."""
         limits = {want.lane: min(want.limit, limit) for want in wants}
         scans = [Scan(layout.ready(lane), n) for lane, n in limits.items()]
+        found = dict(zip(limits, await self._records.scan(scans), strict=True))
+        # Shared out before anything is picked: a turn that is not taken must not be used up.
+        shares = Counter(lane for lane, _ in in_turn(found, turn.lane, limit))
         picked: dict[str, Sequence[Row]] = {}
         turns: dict[str, Turn] = {}
-        for (lane, n), rows in zip(limits.items(), await self._records.scan(scans), strict=True):
-            if not rows:
-                continue
-            behind = await self._behind(lane, n, rows)
+        for lane, share in shares.items():
+            behind = await self._behind(lane, limits[lane], found[lane])
             before = turn.lanes.get(lane) or Turn()
-            picked[lane], after = pick([*rows, *behind], n, before)
+            picked[lane], after = pick([*found[lane], *behind], share, before)
             if after is not before:
                 turns[lane] = after
-        chosen = in_turn(picked, turn.lane, limit)
-        return (chosen, turns) if chosen else None
+        return (in_turn(picked, turn.lane, limit), turns) if picked else None
 
     async def _behind(self, lane: str, n: int, rows: Sequence[Row]) -> list[Row]:
-        """Rows of lower levels than those found, as many as could get a turn."""
-        lowest = layout.level_of(rows[-1].order)
-        if len(rows) < n or lowest == 0:
+        """Rows behind those found, of each level one more than could get a turn."""
+        if len(rows) < n:
             return []
-        turns = n // TURN_EVERY + 1
-        bucket = layout.ready(lane)
-        [first] = await self._records.scan([Scan(bucket, 1, layout.below(lowest))])
-        if not first:
-            return []
-        top = layout.level_of(first[0].order)
-        scans = [Scan(bucket, turns, layout.below(level + 1)) for level in range(top, -1, -1)]
-        found = await self._records.scan(scans)
+        each = n // TURN_EVERY + 2
+        bucket, last = layout.ready(lane), rows[-1]
+        lowest = layout.level_of(last.order)
+        same, lower = await self._records.scan(
+            [Scan(bucket, each, (last.order, last.key)), Scan(bucket, 1, layout.below(lowest))]
+        )
+        levels, parts = [lowest], [same]
+        if lower:
+            below = range(layout.level_of(lower[0].order), -1, -1)
+            levels += below
+            parts += await self._records.scan(
+                [Scan(bucket, each, layout.below(level + 1)) for level in below]
+            )
         return [
             row
-            for level, part in zip(range(top, -1, -1), found, strict=True)
+            for level, part in zip(levels, parts, strict=True)
             for row in part
             if layout.level_of(row.order) == level
         ]
