@@ -1,0 +1,496 @@
+"""The client against real backends: submit, wait, cancel, replay, and every bad input."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.apps import make_app
+from support.hand_worker import hand_worker
+from xqueue_core import (
+    ConfigError,
+    Context,
+    Handle,
+    InvalidTask,
+    PayloadTooLarge,
+    ResultExpired,
+    State,
+    TaskCanceled,
+    TaskFailed,
+    TaskTimedOut,
+    UnknownSetting,
+    UnknownType,
+    Unsupported,
+    XQueue,
+    as_completed,
+)
+from xqueue_core.calls import Delivery, Did
+from xqueue_core.payload import BYTES
+from xqueue_core.task import AnyOutcome, EventName, Failed, Failure, Success, TimedOut
+
+pytestmark = pytest.mark.anyio
+
+MakeApp = Callable[..., XQueue]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The client's event loop."""
+    return "asyncio"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A broker that is empty."""
+    return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/tasks.db"
+
+
+@pytest.fixture
+async def app(url: str) -> AsyncIterator[XQueue]:
+    async with make_app(url) as app:
+        yield app
+
+
+def declare(app: XQueue) -> Any:
+    @app.task
+    async def thumbnail(ctx: Context, path: str, width: int = 320) -> dict[str, Any]:
+        raise AssertionError("handlers are not run here")
+
+    return thumbnail
+
+
+# -- submitting --------------------------------------------------------------------------------
+
+
+async def test_a_task_is_submitted_and_its_result_awaited(app: XQueue) -> None:
+    thumbnail = declare(app)
+    handle = await thumbnail.submit("a.png", width=640)
+    assert handle.id.startswith("thumbnail:")
+    assert await handle.state() is State.PENDING
+    async with hand_worker(app):
+        assert await handle.result(timeout=10) == {"path": "a.png", "width": 640}
+    info = await handle.info()
+    assert (info.state, info.attempt, info.lane) == (State.SUCCESS, 1, "thumbnail")
+
+
+async def test_options_arrive_in_the_envelope(app: XQueue) -> None:
+    at = datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC)
+    options = {
+        "priority": 7,
+        "max_retry": 1,
+        "queue_timeout": 5.0,
+        "process_timeout": datetime.timedelta(minutes=1),
+        "run_at": at,
+        "unique_key": "k",
+        "unique_for": 9,
+        "headers": {"a": "b"},
+        "result_ttl": 3,
+    }
+    handle = await declare(app).options(**options).submit("a.png")
+    info = await handle.info()
+    task = info.task
+    assert info.state is State.SCHEDULED
+    assert info.due_at == at.timestamp()
+    assert task is not None
+    assert (task.priority, task.max_retry, task.queue_timeout) == (7, 1, 5.0)
+    assert (task.process_timeout, task.unique_for, task.result_ttl) == (60.0, 9.0, 3.0)
+    assert (task.headers, task.remember) == ({"a": "b"}, True)
+
+
+async def test_many_are_submitted_and_come_back_as_they_end(app: XQueue) -> None:
+    thumbnail = declare(app)
+    handles = await app.submit_many(thumbnail.call(f"{n}.png") for n in range(1000))
+    assert len({handle.id for handle in handles}) == 1000
+    async with hand_worker(app):
+        paths = {(await done.result())["path"] async for done in as_completed(handles, timeout=50)}
+        assert paths == {f"{n}.png" for n in range(1000)}
+        assert [(await one.result())["path"] for one in handles[:3]] == ["0.png", "1.png", "2.png"]
+
+
+async def test_a_type_is_submitted_by_its_name(app: XQueue) -> None:
+    declare(app)
+    handle = await app.submit("thumbnail", path="a.png")
+    async with hand_worker(app):
+        assert await handle.result(timeout=10) == {"path": "a.png"}
+        assert await app.handle(handle.id).result(timeout=10) == {"path": "a.png"}
+
+
+async def test_a_type_that_another_app_declared_is_known(app: XQueue) -> None:
+    app.task(name="other", lane="slow")(lambda path: None)
+    await app.submit("other", path="a.png")
+    stranger = make_app()
+    stranger._backends, stranger._overrides = app._backends, app._overrides
+    async with stranger:
+        handle = await stranger.submit("other", path="b.png")
+        info = await handle.info()
+        assert info.lane == "slow"
+        with pytest.raises(UnknownType, match=r"'othre'; did you mean 'other'\? \(known: other\)"):
+            await stranger.submit("othre", path="b.png")
+
+
+async def test_the_same_id_is_accepted_once(app: XQueue) -> None:
+    thumbnail = declare(app).options(id="one")
+    first, second = await thumbnail.submit("a.png"), await thumbnail.submit("b.png")
+    assert first.id == second.id == "thumbnail:one"
+    assert (first.duplicate, second.duplicate) == (False, True)
+
+
+async def test_a_call_submitted_twice_is_one_task(app: XQueue) -> None:
+    call = declare(app).call("a.png")
+    first, second, third = await app.submit_many([call, call, call])
+    assert first.id == second.id == third.id
+    assert [one.duplicate for one in (first, second, third)] == [False, True, True]
+
+
+async def test_the_handle_of_a_duplicate_is_that_of_the_first(app: XQueue) -> None:
+    thumbnail = declare(app).options(unique_key="user 7")
+    first, second = await thumbnail.submit("a.png"), await thumbnail.submit("b.png")
+    assert second.id == first.id
+    assert second.duplicate
+    async with hand_worker(app):
+        assert await second.result(timeout=10) == {"path": "a.png"}
+        # The key is free again now that the first has ended.
+        assert not (await thumbnail.submit("c.png")).duplicate
+
+
+async def test_bytes_are_carried_as_they_are(app: XQueue) -> None:
+    @app.task(content_type=BYTES)
+    async def store(body: bytes) -> str:
+        raise AssertionError("handlers are not run here")
+
+    body = bytes(range(256))
+
+    def decide(delivery: Delivery) -> AnyOutcome:
+        spec = app.handlers[delivery.task.type]
+        arguments = spec.arguments(delivery.task.payload, delivery.task.content_type)
+        return Success(result=spec.encode_result(str(arguments["body"] == body)))
+
+    handle = await store.submit(body)
+    async with hand_worker(app, decide):
+        assert await handle.result(timeout=10) == "True"
+
+
+async def test_the_largest_payload_is_accepted(app: XQueue) -> None:
+    text = "x" * (512 * 1024 - len('{"path":""}'))
+    handle = await declare(app).submit(text)
+    info = await handle.info()
+    assert info.task is not None
+    assert len(info.task.payload) == 512 * 1024
+
+
+# -- ends other than success -------------------------------------------------------------------
+
+
+def ending(outcome: AnyOutcome) -> Callable[[Delivery], AnyOutcome]:
+    return lambda _: outcome
+
+
+async def test_a_failure_is_raised_with_what_is_known_of_it(app: XQueue) -> None:
+    handle = await declare(app).submit("a.png")
+    failure = Failure("exception", "builtins.ValueError", "no such file", "Traceback ...")
+    async with hand_worker(app, ending(Failed(failure))):
+        with pytest.raises(TaskFailed, match=f"{handle.id} failed: no such file") as caught:
+            await handle.result(timeout=10)
+    error = caught.value
+    assert (error.task_id, error.reason) == (handle.id, "exception")
+    assert (error.error_type, error.traceback) == ("builtins.ValueError", "Traceback ...")
+
+
+async def test_a_task_that_took_too_long_is_told(app: XQueue) -> None:
+    handle = await declare(app).submit("a.png")
+    async with hand_worker(app, ending(TimedOut(Failure("process_timeout", message="60 s")))):
+        with pytest.raises(TaskTimedOut, match="took too long: 60 s"):
+            await handle.result(timeout=10)
+
+
+async def test_a_result_of_another_type_is_refused(app: XQueue) -> None:
+    handle = await declare(app).submit("a.png")
+    async with hand_worker(app, ending(Success(result=b"[1]"))):
+        with pytest.raises(InvalidTask, match="return annotation of 'thumbnail': Expected `obj"):
+            await handle.result(timeout=10)
+
+
+async def test_a_canceled_task_is_told_and_can_run_again(app: XQueue) -> None:
+    handle = await declare(app).submit("a.png")
+    assert await handle.replay() is Did.LIVE
+    assert await handle.cancel("not needed") is Did.APPLIED
+    assert await handle.cancel() is Did.FINAL
+    with pytest.raises(TaskCanceled, match="was canceled: not needed") as caught:
+        await handle.result(timeout=10)
+    assert caught.value.task_id == handle.id
+    assert await handle.replay() is Did.APPLIED
+    async with hand_worker(app):
+        assert await handle.result(timeout=10) == {"path": "a.png"}
+
+
+async def test_what_never_was_has_no_result(app: XQueue) -> None:
+    handle = app.handle("thumbnail:nobody")
+    for ask in (handle.result, handle.wait, handle.info, handle.state):
+        with pytest.raises(ResultExpired, match="no record of task thumbnail:nobody") as caught:
+            await ask()
+        assert caught.value.task_id == "thumbnail:nobody"
+    assert await handle.cancel() is Did.UNKNOWN
+    assert await handle.replay() is Did.UNKNOWN
+    with pytest.raises(InvalidTask, match="'nobody' is not an id"):
+        app.handle("nobody")
+
+
+async def test_a_wait_ends_in_time(app: XQueue) -> None:
+    handle = await declare(app).submit("a.png")
+    with pytest.raises(TimeoutError, match=f"task {handle.id} has not ended within 0.05 s"):
+        await handle.result(timeout=0.05)
+    with pytest.raises(TimeoutError, match=r"1 tasks have not ended within 0\.05 s"):
+        await anext(as_completed([handle], timeout=0.05))
+    assert await handle.state() is State.PENDING
+
+
+# -- events ------------------------------------------------------------------------------------
+
+
+async def test_events_come_as_they_happen_and_end_with_the_task(app: XQueue) -> None:
+    handle = await declare(app).submit("a.png")
+    names: list[EventName] = []
+    cursors: list[str] = []
+
+    async def follow() -> None:
+        async for notice in handle.events("0.0"):
+            if notice.event is not None:
+                names.append(notice.event.name)
+                cursors.append(notice.cursor)
+
+    async with hand_worker(app):
+        await asyncio.wait_for(follow(), 10)
+    assert names == [EventName.ACCEPTED, EventName.LEASED, EventName.FINISHED]
+    names.clear()
+    # Behind a cursor only what came later.
+    handle_again = app.handle(handle.id)
+    async for notice in handle_again.events(cursors[0]):
+        assert notice.event is not None
+        names.append(notice.event.name)
+    assert names == [EventName.LEASED, EventName.FINISHED]
+
+
+async def test_a_stream_begun_after_the_end_ends_too(
+    app: XQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xqueue_core.handle.LOOK", 0.02)
+    handle = await declare(app).submit("a.png")
+    await handle.cancel()
+    assert [notice async for notice in handle.events()] == []
+
+
+# -- bad input ---------------------------------------------------------------------------------
+
+
+def deep(levels: int) -> object:
+    value: list[object] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+#: What is submitted, the error, and what it says. None of it may leave anything behind.
+BAD: dict[str, tuple[Callable[[XQueue, Any], Any], type[Exception], str]] = {
+    "not encodable": (
+        lambda app, task: task.submit(object()),
+        InvalidTask,
+        "'thumbnail': cannot be encoded as JSON: objects of type `object`",
+    ),
+    "not encodable, by name": (
+        lambda app, task: app.submit("thumbnail", path={1j}),
+        InvalidTask,
+        "`complex` have no JSON form",
+    ),
+    "too large": (
+        lambda app, task: task.submit("x" * 600_000),
+        PayloadTooLarge,
+        "600011 bytes; at most 524288 are allowed",
+    ),
+    "too deep": (
+        lambda app, task: task.submit(deep(10_000)),
+        InvalidTask,
+        "nested too deep: at most 128 levels",
+    ),
+    "wrong type": (
+        lambda app, task: task.submit(5),
+        InvalidTask,
+        r"Expected `str`, got `int` - at `\$.path`",
+    ),
+    "missing argument": (
+        lambda app, task: task.submit(width=5),
+        InvalidTask,
+        "missing required field `path`",
+    ),
+    "unknown argument": (
+        lambda app, task: app.submit("thumbnail", path="a", height=5),
+        InvalidTask,
+        "unknown field `height`",
+    ),
+    "too many arguments": (
+        lambda app, task: task.submit("a", 5, 6),
+        InvalidTask,
+        "2 positional arguments at most, got 3",
+    ),
+    "unknown type": (
+        lambda app, task: app.submit("thumbnial", path="a"),
+        UnknownType,
+        r"did you mean 'thumbnail'\? \(known: thumbnail\)",
+    ),
+    "no type's name": (
+        lambda app, task: app.submit("a b"),
+        InvalidTask,
+        "a type's name is 1 to 64 of",
+    ),
+    "id and unique key": (
+        lambda app, task: task.options(id="a", unique_key="b").submit("a"),
+        InvalidTask,
+        "`id` or `unique_key`, not both: 'a', 'b'",
+    ),
+    "bad id": (
+        lambda app, task: task.options(id="a~b").submit("a"),
+        InvalidTask,
+        "a token is 1 to 128 of .* not 'a~b'",
+    ),
+    "id of another type": (
+        lambda app, task: task.options(id="mail:1").submit("a"),
+        InvalidTask,
+        "'mail:1' is not one of type 'thumbnail'",
+    ),
+    "priority out of range": (
+        lambda app, task: task.options(priority=10).submit("a"),
+        InvalidTask,
+        "option 'priority' must be a whole number from 0 to 9, not 10",
+    ),
+    "retries out of range": (
+        lambda app, task: task.options(max_retry=-1).submit("a"),
+        InvalidTask,
+        "option 'max_retry' must be a whole number from 0 to 10000, not -1",
+    ),
+    "delay out of range": (
+        lambda app, task: task.options(delay=-1).submit("a"),
+        InvalidTask,
+        "option 'delay' must be from 0 to 315360000 seconds, not -1",
+    ),
+    "naive time": (
+        lambda app, task: task.options(run_at=datetime.datetime(2030, 1, 1)).submit("a"),  # noqa: DTZ001
+        InvalidTask,
+        "option 'run_at' needs a datetime with a time zone",
+    ),
+    "unknown option": (
+        lambda app, task: task.options(prio=1).submit("a"),
+        InvalidTask,
+        "unknown option 'prio'; known are: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_bad_input_is_refused_with_a_typed_error(app: XQueue, bad: str) -> None:
+    submit, error, words = BAD[bad]
+    thumbnail = declare(app)
+    await thumbnail.submit("good.png")
+    with pytest.raises(error, match=words) as caught:
+        await submit(app, thumbnail)
+    assert type(caught.value) is error
+    async with app.connect() as connection:
+        stats = await connection.faces.needed("view").stats()
+    assert stats.total().accepted == 1
+
+
+async def test_one_bad_call_among_many_is_refused_before_any_is_sent(app: XQueue) -> None:
+    thumbnail = declare(app)
+    with pytest.raises(InvalidTask, match=r"`\$.path`"):
+        await app.submit_many(thumbnail.call(path) for path in ["a", "b", 5])
+    assert await app.handle("thumbnail:x").cancel() is Did.UNKNOWN
+    async with app.connect() as connection:
+        assert (await connection.faces.needed("view").stats()).total().accepted == 0
+
+
+async def test_an_unknown_setting_is_refused_at_the_first_use(url: str) -> None:
+    app = make_app(url, concurency=5)  # making it reads nothing
+    thumbnail = declare(app)
+    with pytest.raises(UnknownSetting, match=r"'concurency'.*did you mean 'concurrency'"):
+        await thumbnail.submit("a.png")
+    with pytest.raises(UnknownSetting):
+        async with app:
+            pytest.fail("it opened")
+    await app.aclose()
+
+
+async def test_a_setting_out_of_range_is_refused(url: str) -> None:
+    app = make_app(url, max_payload=0)
+    with pytest.raises(ConfigError, match="max_payload"):
+        await declare(app).submit("a.png")
+    await app.aclose()
+
+
+async def test_a_smaller_payload_can_be_configured(url: str) -> None:
+    async with make_app(url, max_payload=20) as app:
+        await declare(app).submit("a")
+        with pytest.raises(PayloadTooLarge, match="21 bytes; at most 20"):
+            await declare_other(app).submit("x" * 10)
+
+
+def declare_other(app: XQueue) -> Any:
+    @app.task
+    async def other(path: str) -> None: ...
+
+    return other
+
+
+async def test_a_type_that_lives_in_another_lane_is_refused(app: XQueue) -> None:
+    await declare(app).options(delay=60).submit("a.png")
+    moved = make_app()
+    moved._backends, moved._overrides = app._backends, app._overrides
+    moved.task(name="thumbnail", lane="slow")(lambda path: None)
+    async with moved:
+        with pytest.raises(ConfigError, match="in lane 'slow', but has live tasks in lane 'thumb"):
+            await moved.submit("thumbnail", path="b.png")
+
+
+# -- loops and processes -----------------------------------------------------------------------
+
+
+def test_a_loop_for_each_call_works(tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path}/tasks.db")
+    thumbnail = declare(app)
+    ids = [asyncio.run(thumbnail.submit(f"{n}.png")).id for n in range(3)]
+    assert asyncio.run(app.handle(ids[0]).state()) is State.PENDING
+
+
+def test_outside_a_loop_nothing_is_sent(tmp_path: Path) -> None:
+    thumbnail = declare(make_app(f"sqlite:///{tmp_path}/tasks.db"))
+    sending = thumbnail.submit("a.png")
+    with pytest.raises(Unsupported, match="none is running here"):
+        sending.send(None)
+
+
+def test_a_forked_child_submits_on_its_own_connection(tmp_path: Path) -> None:
+    app = make_app(f"sqlite:///{tmp_path}/tasks.db")
+    thumbnail = declare(app)
+
+    async def parent() -> tuple[Handle[Any], int]:
+        handle = await thumbnail.options(id="parent").submit("a.png")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                asyncio.events._set_running_loop(None)
+                asyncio.run(thumbnail.options(id="child").submit("b.png"))
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        states = [await app.handle(f"thumbnail:{name}").state() for name in ("parent", "child")]
+        assert states == [State.PENDING, State.PENDING]
+        await app.aclose()
+        return handle, os.waitstatus_to_exitcode(status)
+
+    handle, code = asyncio.run(parent())
+    assert (handle.id, code) == ("thumbnail:parent", 0)

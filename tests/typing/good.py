@@ -1,0 +1,90 @@
+"""Right uses of the public interface: both type checkers accept every line.
+
+Nothing here runs; ``test_typing.py`` has it checked.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any, assert_type
+
+from xqueue_core import Context, Handle, Reject, Retry, RetryPolicy, State, XQueue, as_completed
+from xqueue_core.calls import Did
+
+app = XQueue("memory://", accept_without={"PRIORITY"}, namespace="mine")
+
+
+@app.task
+async def thumbnail(ctx: Context, path: str, width: int = 320) -> str:
+    """An async handler with a context."""
+    if width > 4000:
+        raise Reject("too wide")
+    if ctx.attempt > 1:
+        raise Retry(delay=5, reason="busy")
+    return path
+
+
+@app.task(max_retry=5, process_timeout=datetime.timedelta(minutes=1), lane="slow")
+def count(texts: Sequence[str], *, deep: bool = False) -> dict[str, int]:
+    """A plain handler with options and a keyword-only argument."""
+    return dict.fromkeys(texts, int(deep))
+
+
+@app.task(
+    name="user.clean",
+    max_concurrency=10,
+    key="user_{user}",
+    key_concurrency=3,
+    retry=RetryPolicy(base=2, no_retry=(ValueError,)),
+)
+async def clean(user: int) -> None:
+    """An async handler without a context."""
+
+
+@app.task()
+def plain(ctx: Context) -> int:
+    """A plain handler with a context and no arguments."""
+    return ctx.attempt
+
+
+async def submit(ctx: Context) -> None:
+    handle = await thumbnail.submit("a.png", width=640)
+    assert_type(handle, Handle[str])
+    assert_type(await handle.result(timeout=30), str)
+    assert_type(await handle.state(), State)
+    assert_type(await handle.cancel("no more"), Did)
+    assert_type(await (await count.submit(["a"], deep=True)).result(), dict[str, int])
+    assert_type(await (await clean.submit(user=7)).result(), None)
+    assert_type(await plain.submit(), Handle[int])
+
+    later = thumbnail.options(delay=60, priority=9, headers={"trace": "1"})
+    assert_type(await later.submit("b.png"), Handle[str])
+    when = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+    assert_type(await clean.options(run_at=when, unique_key="c").submit(1), Handle[None])
+
+    assert_type(await thumbnail(ctx, "a.png"), str)
+    assert_type(count(["a"]), dict[str, int])
+
+
+async def submit_many(paths: Sequence[str]) -> None:
+    handles = await app.submit_many(thumbnail.call(path) for path in paths)
+    assert_type(handles, list[Handle[str]])
+    async for handle in as_completed(handles, timeout=60):
+        assert_type(await handle.result(), str)
+
+
+async def by_name() -> None:
+    assert_type(await app.submit("thumbnail", path="a.png"), Handle[Any])
+    assert_type(app.handle("thumbnail:1"), Handle[Any])
+    # What is typed more closely may stand for what is typed more widely.
+    wide: Handle[object] = await thumbnail.submit("a.png")
+    async for notice in wide.events():
+        assert_type(notice.cursor, str)
+
+
+async def main() -> None:
+    async with app as opened:
+        assert_type(opened, XQueue)
+        async with opened.connect() as connection:
+            assert_type(connection.settings.url, str)

@@ -1,0 +1,32 @@
+"""Wrong calls, one on each marked line: both type checkers refuse exactly these.
+
+Nothing here runs; ``test_typing.py`` has it checked.
+"""
+
+from __future__ import annotations
+
+from xqueue_core import Context, XQueue
+
+app = XQueue("memory://")
+
+
+@app.task
+async def thumbnail(ctx: Context, path: str, width: int = 320) -> str:
+    return f"{path} {width} {ctx.attempt}"
+
+
+@app.task(max_retry=5)
+def count(text: str, *, deep: bool = False) -> int:
+    return len(text) + deep
+
+
+async def main(ctx: Context) -> None:
+    await thumbnail.submit(640)  # wrong: a number for a text
+    await thumbnail.submit("a.png", height=5)  # wrong: no such argument
+    await thumbnail.submit(ctx, "a.png")  # wrong: the context is not submitted
+    await thumbnail.submit()  # wrong: an argument is missing
+    await count.options(priority="high").submit("a")  # wrong: a text for a number
+    await count.submit("a", True)  # wrong: only by keyword
+    number: int = await (await thumbnail.submit("a.png")).result()  # wrong: the result is a text
+    await app.submit_many([count.call(5)])  # wrong: a number for a text, in a batch
+    print(number)
