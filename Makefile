@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-# Where `make demo` keeps its files, and the broker it uses; by default it chooses itself.
+# The folder that `make demo` works on, by default this one, and the broker it uses.
 DIR ?=
 URL ?=
 # More arguments for the tests or the benchmarks: make test ARGS="-k settings".
@@ -36,17 +36,25 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable .
 	@touch $@
 
+# With the clients of all brokers.
+$(VENV)/.all: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[all]'
+	@touch $(VENV)/.core $@
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[all,dev]'
-	@touch $(VENV)/.core $@
+	@touch $(VENV)/.core $(VENV)/.all $@
 
 .PHONY: setup
 setup: $(VENV)/.dev ## Install XQueue, all extras and the tools into .venv
 	@echo "ready: $(RUN)/xqueue"
 
 .PHONY: demo
-demo: $(VENV)/.core ## Show XQueue at work, in a minute (DIR=folder, URL=broker)
-	@$(RUN)/python examples/demo.py $(if $(DIR),--dir "$(DIR)") $(if $(URL),--url "$(URL)")
+# By the environment, so that neither make nor the shell reads anything into a name.
+demo: export DEMO_DIR = $(value DIR)
+demo: export DEMO_URL = $(value URL)
+demo: $(VENV)/$(if $(filter-out sqlite:% memory:%,$(URL)),.all,.core) ## Show XQueue at work, in a minute (DIR=folder, URL=broker)
+	@exec $(RUN)/python examples/demo.py $${DEMO_DIR:+--dir="$$DEMO_DIR"} $${DEMO_URL:+--url="$$DEMO_URL"}
 
 .PHONY: test
 test: $(VENV)/.dev ## Run all tests on every backend, services included (ARGS=...)
