@@ -14,7 +14,7 @@ from itertools import count
 from typing import NamedTuple
 
 from xqueue_core.errors import Unknown
-from xqueue_core.permits import Answer, Grant, Request
+from xqueue_core.permits import Answer, Grant, KeyInfo, Request
 from xqueue_core.stored import permit_rows
 from xqueue_core.stored.gate import Gate
 from xqueue_core.stored.layout import unpack
@@ -127,6 +127,22 @@ class PermitStore:
                 todo = await self._answer(asked, sight)
         return asked.answers
 
+    async def show(self, keys: Sequence[str]) -> list[KeyInfo]:
+        """Keys as operators see them: without those whose time is over. Changes nothing."""
+        now = await self.now()
+        rows = await self.load([MARK, *map(gate_key, keys)])
+        gates = _gates(keys, rows[1:], now, mend=True).of
+        found = unpack(rows[0], RenewalMark)
+        judges = found is not None and found.looked(now).judges(now)
+        terms = {
+            worker: own.term
+            for worker, (_, own) in (await self._registered(gates.values())).items()
+            if not (judges and own.overdue(now))
+        }
+        for gate in gates.values():
+            gate.expire(lambda worker, term: terms.get(worker) != term, judges, now)
+        return [gates[key].info(key) for key in keys]
+
     async def beat(
         self, worker: str, lease: float, keys: Sequence[str]
     ) -> tuple[Sequence[Row | None], int, Now]:
@@ -220,15 +236,10 @@ class PermitStore:
         if mark != sight.mark:
             [saved] = await self.swap([permit_rows.mark_change(sight.mark_row, mark)])
             judges = judges and saved
-        workers = sorted({worker for gate in gates for worker in gate.workers()})
-        rows = await self.load([lease_key(worker) for worker in workers])
         terms: dict[str, int] = {}  # of those who live
         late: list[str] = []
         deaths: list[Change] = []
-        for worker, row in zip(workers, rows, strict=True):
-            own = unpack(row, Registration)
-            if row is None or own is None or own.dead:
-                continue
+        for worker, (row, own) in (await self._registered(gates)).items():
             terms[worker] = own.term
             if judges and own.overdue(now):
                 late.append(worker)
@@ -238,6 +249,16 @@ class PermitStore:
                 del terms[worker]
         for gate in gates:
             gate.expire(lambda worker, term: terms.get(worker) != term, judges, now)
+
+    async def _registered(self, gates: Iterable[Gate]) -> dict[str, tuple[Row, Registration]]:
+        """The registrations of all who hold or wait, but for those declared dead."""
+        workers = sorted({worker for gate in gates for worker in gate.workers()})
+        rows = await self.load([lease_key(worker) for worker in workers])
+        return {
+            worker: (row, own)
+            for worker, row in zip(workers, rows, strict=True)
+            if row is not None and (own := unpack(row, Registration)) and not own.dead
+        }
 
 
 def _gates(

@@ -16,7 +16,6 @@ from xqueue_core.stored.gate import Gate
 from xqueue_core.stored.layout import unpack
 from xqueue_core.stored.leases import heartbeat
 from xqueue_core.stored.options import StoredOptions
-from xqueue_core.stored.permit_rows import gate_key, read_gate
 from xqueue_core.stored.permit_store import PermitStore, Sleep
 from xqueue_core.stored.records import Bell, Now, Records, Row
 
@@ -99,10 +98,7 @@ class StoredSemaphore(Semaphore):
 
     async def inspect(self, keys: Sequence[str]) -> Sequence[KeyInfo]:
         """Limits, holders and waiters, for operators."""
-        rows = await self._store.load([gate_key(key) for key in keys])
-        return [
-            read_gate(key, row, mend=True).info(key) for key, row in zip(keys, rows, strict=True)
-        ]
+        return await self._store.show(keys)
 
     async def _sweep_if_due(self) -> None:
         now = anyio.current_time()

@@ -41,6 +41,20 @@ async def test_an_expired_permit_never_returns_though_nobody_wanted_it(
     assert await grants(semaphore, wish("b")) == [Grant.GRANTED]
 
 
+async def test_who_is_dead_is_not_shown_though_nobody_asks(
+    semaphore: StoredSemaphore, clock: FakeClock
+) -> None:
+    await semaphore.set_limit("k", 1)
+    await take(semaphore, "a", "dead")
+    await ask(semaphore, wish("b", "dead"))
+    pass_time(clock, LEASE + 1)
+    [info] = await semaphore.inspect(["k"])
+    assert (info.holders, info.waiters) == ({"a": "dead"}, ["b"])  # nobody could renew
+    await run_busy(semaphore, clock, LEASE + 1, "w")
+    [info] = await semaphore.inspect(["k"])
+    assert (info.holders, info.waiters) == ({}, [])
+
+
 async def test_asking_again_after_expiry_is_a_new_wish(
     semaphore: StoredSemaphore, clock: FakeClock
 ) -> None:
