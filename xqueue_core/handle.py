@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from xqueue_core.calls import Cancel, Did, Edit, Replay, Verdict
+from xqueue_core.calls import Ability, Cancel, Did, Edit, Replay, Verdict
 from xqueue_core.errors import (
     ResultExpired,
     TaskCanceled,
@@ -21,6 +21,7 @@ from xqueue_core.views import Filter, TaskInfo
 if TYPE_CHECKING:
     from xqueue_core.abc import Notice
     from xqueue_core.client.client import Client
+    from xqueue_core.connect import Connection
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -78,6 +79,7 @@ class Handle(Generic[R_co]):
             TaskTimedOut: it waited or ran too long.
             ResultExpired: neither task nor result is kept any more, or there never was one.
             InvalidTask: the result does not fit the handler's return annotation.
+            Unsupported: the broker keeps no results, or cannot be asked for tasks.
             TimeoutError: the task has not ended in time.
             Unavailable, Unknown: the broker could not be asked.
         """
@@ -85,6 +87,9 @@ class Handle(Generic[R_co]):
         if info.state is not State.SUCCESS:
             raise _ending(info)
         if info.result is None:
+            connection: Connection = await self._client.session.call(_itself)
+            if Ability.RESULTS not in connection.capabilities.abilities:
+                raise Unsupported(f"task {info.id} succeeded, but the broker keeps no results")
             raise ResultExpired(f"the result of {info.id} is no longer kept", info.id)
         return self._decode(info.result, info.result_type)
 
@@ -233,7 +238,7 @@ async def as_completed(
             await asyncio.wait(waits)
 
 
-async def _itself(connection: Any) -> Any:
+async def _itself(connection: Connection) -> Connection:
     return connection
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xqueue_core import XQueue
+from xqueue_core import Context, XQueue
 from xqueue_core.abc import Backend
 from xqueue_core.connect import BackendCache
 from xqueue_memory import MemoryBackend
@@ -23,3 +23,13 @@ def make_app(url: str = "memory://", **settings: Any) -> XQueue:
     app = XQueue(url, **settings)
     app._backends = BackendCache(load)
     return app
+
+
+def declare(app: XQueue) -> Any:
+    """A handler to submit to; :mod:`support.hand_worker` settles its tasks without running it."""
+
+    @app.task
+    async def thumbnail(ctx: Context, path: str, width: int = 320) -> dict[str, Any]:
+        raise AssertionError("handlers are not run here")
+
+    return thumbnail

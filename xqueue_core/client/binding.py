@@ -10,6 +10,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from inspect import Parameter
 from typing import Any
 
@@ -49,10 +50,10 @@ class Binding:
         }
         self._decoders: _Decoders | None = None
         self._result: msgspec.json.Decoder[Any] | None = None
-        try:
+        with suppress(NameError):  # it may be defined further down: found at the first use
             self._decoders = _Decoders(self)
-        except NameError:
-            self._decoders = None  # names something further down: resolved at the first use
+            self._result = _result_decoder(self.hint("return"))
+            self._names = {}  # the locals of whoever declared it need not be kept
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The given arguments by name, defaults left out. Raises InvalidTask, as Python would."""
@@ -108,8 +109,8 @@ class Binding:
         """
         if self._result is None:
             try:
-                self._result = json_decoder(self.hint("return"))
-            except (NameError, TypeError):
+                self._result = _result_decoder(self.hint("return"))
+            except NameError:
                 self._result = _any_decoder
         return decode_json(result, self._result)
 
@@ -158,6 +159,13 @@ class _Decoders:
             raise ConfigError(
                 f"{binding._function.__qualname__}() cannot take its arguments from JSON: {error}"
             ) from error
+
+
+def _result_decoder(hint: Any) -> msgspec.json.Decoder[Any]:
+    try:
+        return json_decoder(hint)
+    except TypeError:
+        return _any_decoder
 
 
 def _converted(value: object, wanted: Any) -> Any:
