@@ -28,6 +28,7 @@ from xqueue_core.worker.outcomes import of_unstarted, unable
 from xqueue_core.worker.permits import PermitDesk
 from xqueue_core.worker.progress import Publisher
 from xqueue_core.worker.settler import Settler
+from xqueue_core.worker.solitary import Solitary
 from xqueue_core.worker.tools import Term, Tools
 from xqueue_core.worker.watchman import Watchman
 
@@ -78,6 +79,7 @@ class Engine:
         self.publisher = Publisher(faces.notifier)
         self.permits = PermitDesk(faces.semaphore, worker, options, tools)
         self.keys = Keys(faces.semaphore, self.permits, options, tools, self._start, self.finish)
+        self.solitary = Solitary(self.desk, options.grace, tools.clock, self._enter, self.finish)
         self.lines = Lines(faces.queue, faces.semaphore, self.lanes, tools)
         self.limiter = Limiter(
             faces.semaphore, self.permits, self.desk, self._limits(), options, tools, self._poke
@@ -135,6 +137,7 @@ class Engine:
             if self.limiter.limited(want.lane):
                 self.limiter.leased(want.lane, want.limit, per_lane.get(want.lane, 0), full)
         self.limiter.trim()
+        self.solitary.look()
         if leased.ready:
             self.limiter.ready(leased.ready)
         found = bool(leased.deliveries or leased.ready)
@@ -156,16 +159,26 @@ class Engine:
         self.desk.take(job)
         if self.stopping.is_set() or self.fetcher.quiet or task.lane in self.paused:
             self.finish(job, HandBack(reason="stop"))
+        elif self.solitary.busy:
+            self.finish(job, HandBack(reason="alone"))
         elif self.limiter.limited(task.lane) and not self.limiter.take(job):
             self.finish(job, HandBack(reason="no permit"))
-        elif task.key is not None:
+        elif job.alone:
+            self.recall("alone")
+            job.stage = Stage.ASKING
+            self.solitary.admit(job)
+        else:
+            self._enter(job)
+
+    def _enter(self, job: Job) -> None:
+        """Let it through to the handlers, by way of its key's permit if it has a key."""
+        if job.delivery.task.key is not None:
             job.stage = Stage.ASKING
             self.keys.admit(job)
         else:
-            self.send(job)
+            self._start(job)
 
     def _start(self, job: Job) -> None:
-        """A keyed job has its permit."""
         job.stage = Stage.CROSSED
         self.send(job)
 
@@ -178,6 +191,7 @@ class Engine:
             else:
                 self.publisher.add(item)
         self.changed.set()
+        self.solitary.look()
         self._poke()
 
     def finish(self, job: Job, outcome: AnyOutcome | None) -> None:
@@ -187,6 +201,7 @@ class Engine:
         job.stage = Stage.ENDED
         job.lost = job.lost or outcome is None
         self.desk.leave(job)
+        self.solitary.ended(job)
         if job.permit is not None:
             self.limiter.freed(job)
         if job.key_permit is not None:
@@ -202,6 +217,7 @@ class Engine:
             self.lines.parked(job.lane, job.delivery.task.key or "")
         if not self.desk.settling:
             self.changed.set()
+            self.solitary.look()
             self._poke()
 
     # -- what heartbeats bring -------------------------------------------------------------------
@@ -226,6 +242,7 @@ class Engine:
         if reply.stop and not self.stopping.is_set():
             logger.info("ordered to stop")
             self.stopping.set()
+        self.solitary.look()
 
     def _tell(self, job: Job, why: Told) -> None:
         if why is Told.LOST:
@@ -235,7 +252,7 @@ class Engine:
         else:
             job.canceled = True
         if job.stage is Stage.ASKING:
-            if self.keys.withdraw(job):
+            if self.keys.withdraw(job) or self.solitary.withdraw(job):
                 self.finish(job, of_unstarted(why))
         else:
             self.send(Tell(job, why))
@@ -247,7 +264,8 @@ class Engine:
 
     def _withdraw(self, reason: str, lane: str | None) -> None:
         for job in [job for job in self.desk.active if job.stage is Stage.ASKING]:
-            if lane in (None, job.lane) and self.keys.withdraw(job):
+            here = lane in (None, job.lane)
+            if here and (self.keys.withdraw(job) or self.solitary.withdraw(job)):
                 self.finish(job, HandBack(reason=reason))
 
     def _overdue(self) -> list[str]:

@@ -43,16 +43,12 @@ class Executor:
         self._out = crossing.outward.send
         self._slots = options.concurrency
         self._largest = options.max_result
-        self._patience = options.grace
         self._random = tools.random.random
         self._term = term
         self._worker = worker
         self._app = app
         self._ready: deque[Job] = deque()
         self._ready_plain: deque[Job] = deque()
-        self._poison: deque[Job] = deque()  # must run alone
-        self._solo: Job | None = None  # runs alone
-        self._poison_timer: asyncio.TimerHandle | None = None
         self._running: set[Job] = set()
         self._threads = Threads(options.threads)
         self._returned: Pipe[Job] = Pipe(wake)
@@ -65,10 +61,7 @@ class Executor:
         """Take what has crossed: jobs to run, and words about jobs."""
         for item in batch:
             if type(item) is Job:
-                if item.alone:
-                    self._take_poison(item)
-                else:
-                    (self._ready if item.spec.is_async else self._ready_plain).append(item)
+                (self._ready if item.spec.is_async else self._ready_plain).append(item)
             elif type(item) is Tell:
                 self._tell(item.job, item.why)
             elif type(item) is Recall:
@@ -79,15 +72,10 @@ class Executor:
         """Let idle threads end and watch no more deadlines."""
         self._threads.close()
         self._deadlines.close()
-        if self._poison_timer is not None:
-            self._poison_timer.cancel()
 
     # -- starting ------------------------------------------------------------------------------
 
     def _start_ready(self) -> None:
-        if self._poison or self._solo is not None:
-            self._start_alone()
-            return
         now = self.clock()
         fresh = self._term.fresh(now)
         while self._ready_plain and self._threads.free and len(self._running) < self._slots:
@@ -147,13 +135,11 @@ class Executor:
 
     def _ran(self, job: Job, outcome: AnyOutcome | None) -> None:
         self._running.discard(job)
-        if job is self._solo:
-            self._solo = None
         job.task = None  # a finished task and its job would keep each other alive
         if job.progress is not None:
             self.reporter.last(job)
         self._end(job, outcome)
-        if self._ready or self._ready_plain or self._poison:
+        if self._ready or self._ready_plain:
             self._start_ready()
 
     def _end(self, job: Job, outcome: AnyOutcome | None) -> None:
@@ -178,43 +164,15 @@ class Executor:
         # A coroutine that was not entered looks for itself; a thread may look, or may not.
 
     def _forget(self, job: Job) -> None:
-        for queue in (self._ready, self._ready_plain, self._poison):
+        for queue in (self._ready, self._ready_plain):
             if job in queue:
                 queue.remove(job)
 
     def _recall(self, recall: Recall) -> None:
-        for queue in (self._ready, self._ready_plain, self._poison):
+        for queue in (self._ready, self._ready_plain):
             for job in [job for job in queue if recall.means(job)]:
                 queue.remove(job)
                 self._end(job, HandBack(reason=recall.reason))
-
-    # -- running alone -------------------------------------------------------------------------
-
-    def _take_poison(self, job: Job) -> None:
-        """It may kill this process: nothing may wait or run beside it."""
-        self._poison.append(job)
-        if self._poison_timer is None:
-            loop = asyncio.get_running_loop()
-            self._poison_timer = loop.call_later(self._patience, self._never_alone)
-
-    def _start_alone(self) -> None:
-        for queue in (self._ready, self._ready_plain):
-            while queue:
-                self._end(queue.popleft(), HandBack(reason="alone"))
-        if self._poison and not self._running:
-            now = self.clock()
-            if fresh := self._term.fresh(now):
-                self._solo = self._poison[0]
-            self._start(self._poison.popleft(), now, fresh)
-        if not self._poison and self._poison_timer is not None:
-            self._poison_timer.cancel()
-            self._poison_timer = None
-
-    def _never_alone(self) -> None:
-        """Others run too long: another worker may be idle sooner."""
-        self._poison_timer = None
-        while self._poison:
-            self._end(self._poison.popleft(), HandBack(reason="busy", unable="alone"))
 
 
 def _arguments(job: Job) -> dict[str, Any]:
