@@ -15,7 +15,7 @@ from xqueue_core.conformance.harness import BackendHarness, Harness
 from xqueue_core.conformance.left_out import LEFT_OUT
 from xqueue_core.conformance.plugin import pytest_addoption, pytest_configure
 from xqueue_core.conformance.report import Report, Result
-from xqueue_core.conformance.run import run, run_one
+from xqueue_core.conformance.run import run, run_cases
 from xqueue_core.conformance.suite import ConformanceSuite
 
 __all__ = [
@@ -35,5 +35,5 @@ __all__ = [
     "pytest_addoption",
     "pytest_configure",
     "run",
-    "run_one",
+    "run_cases",
 ]

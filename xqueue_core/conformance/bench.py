@@ -60,7 +60,7 @@ class Bench:
         self._opened = AsyncExitStack()
         self._faces: Faces | None = None
         self._group: TaskGroup | None = None
-        self._upkeep: Background | None = None
+        self._running: list[Background] = []
 
     # -- opening and closing ------------------------------------------------------------------
 
@@ -79,14 +79,14 @@ class Bench:
 
     async def _open(self) -> None:
         self._faces = await self.another()
-        self._upkeep = self.start(self._maintain, self._faces.queue)
+        self.start(self._maintain, self._faces.queue)
 
     async def close(self) -> None:
-        """Kill the workers and close everything that was opened."""
+        """Stop what runs beside the case, workers too, and close everything that was opened."""
         for worker in self._workers:
             await worker.die()
-        if self._upkeep is not None:
-            await self._upkeep.stop()
+        while self._running:
+            await self._running.pop().stop()
         await self._opened.aclose()
 
     async def reopen(self, *, restart: bool = False) -> None:
@@ -107,7 +107,8 @@ class Bench:
         """Run something in the background until it ends, is stopped, or the case ends."""
         if self._group is None:
             raise RuntimeError("the bench is not open")
-        return Background(self._group, work, *args)
+        self._running.append(Background(self._group, work, *args))
+        return self._running[-1]
 
     async def _maintain(self, queue: TaskQueue) -> None:
         while True:
@@ -168,6 +169,12 @@ class Bench:
             elif answer.put is Put.DUPLICATE:
                 self.duplicates += 1
         return answers
+
+    async def put_in_doubt(self, *tasks: Task) -> None:
+        """Put tasks whose earlier puts were cancelled: each is accepted exactly once by now."""
+        await self.queue.put(tasks)
+        for task in tasks:
+            self.new[task.lane, task.type] += 1
 
     async def accept(self, *tasks: Task, queue: TaskQueue | None = None) -> None:
         """Put tasks that must all be accepted."""

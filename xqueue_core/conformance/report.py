@@ -96,8 +96,10 @@ class Report:
         for one in self.failed:
             yield f"FAILED {one.id}: {one.doc}"
             yield from (f"    {line}" for line in one.message.splitlines())
-        for id in self.missing:
+        for id in [] if self.partial else self.missing:
             yield f"NOT RUN {id}, although the backend claims it"
+        if self.partial:
+            yield f"PARTIAL: {self.partial}"
         for id, reason in self.not_chosen.items():
             yield f"not chosen {id}: {reason}"
         for id, reason in LEFT_OUT.items():

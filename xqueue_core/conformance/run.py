@@ -67,11 +67,13 @@ def on_loop(loop: str, main: Callable[[], object]) -> None:
     anyio.run(main, backend_options={"use_uvloop": loop == "uvloop"})  # type: ignore[arg-type]
 
 
-def run_one(harness: Harness, case: Case, loop: str = "asyncio") -> Result:
-    """Run one case on an event loop of its own."""
+def run_cases(
+    harness: Harness, cases: list[Case], loop: str = "asyncio", at_once: int = 1
+) -> list[Result]:
+    """Run these cases on an event loop of their own, and give their results as they came."""
     results: list[Result] = []
-    on_loop(loop, partial(_run_all, harness, [case], 1, results.append))
-    return results[0]
+    on_loop(loop, partial(_run_all, harness, cases, at_once, results.append))
+    return results
 
 
 async def _run_all(harness: Harness, cases: list[Case], at_once: int, done: Progress) -> None:

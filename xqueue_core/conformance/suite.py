@@ -24,7 +24,7 @@ from xqueue_core.conformance.cases import Case, choose
 from xqueue_core.conformance.check import Broken
 from xqueue_core.conformance.harness import Harness
 from xqueue_core.conformance.report import Report, Result
-from xqueue_core.conformance.run import run_one
+from xqueue_core.conformance.run import run_cases
 
 if TYPE_CHECKING:
     import pytest
@@ -33,8 +33,37 @@ if TYPE_CHECKING:
 PROPERTY = "conformance"
 
 
+class Batch:
+    """The cases of one harness and event loop that this session runs, some at a time.
+
+    They wait more than they work, so that together they take a fraction of the time.
+    """
+
+    def __init__(self, harness: Harness, loop: str, at_once: int) -> None:
+        self.harness = harness
+        self.loop = loop
+        self.at_once = at_once
+        self._results: dict[str, Result] = {}
+
+    def result(self, case: Case, session: Any) -> Result:
+        """The case's result; the first one asked for runs everything the session selected."""
+        if case.id not in self._results:
+            found = (getattr(item, "callspec", None) for item in session.items)
+            mine = [one.params for one in found if one and one.params.get("batch") is self]
+            cases = [params["conformance_case"] for params in mine]
+            results = run_cases(self.harness, cases, self.loop, self.at_once)
+            self._results |= {one.id: one for one in results}
+        return self._results[case.id]
+
+
 class ConformanceSuite:
-    """Base of a test class: one test for each case, harness and event loop."""
+    """Base of a test class: one test for each case, harness and event loop.
+
+    Attributes:
+        at_once: how many cases run at the same time, each in its own namespace.
+    """
+
+    at_once = 1
 
     @classmethod
     def harnesses(cls) -> Iterable[Harness]:
@@ -45,25 +74,26 @@ class ConformanceSuite:
         """One test for each case that concerns the harness's backend."""
         if "conformance_case" not in metafunc.fixturenames:
             return
-        rows: list[tuple[Harness, str, Case]] = []
+        rows: list[tuple[Batch, Case]] = []
         ids: list[str] = []
         for harness in self.harnesses():
-            for case in choose(harness).cases:
-                for loop in harness.loops:
-                    rows.append((harness, loop, case))
-                    ids.append(f"{harness.name}-{loop}-{case.id}")
-        metafunc.parametrize(("harness", "loop", "conformance_case"), rows, ids=ids)
+            cases = choose(harness).cases
+            for loop in harness.loops:
+                batch = Batch(harness, loop, self.at_once)
+                rows += [(batch, case) for case in cases]
+                ids += [f"{harness.name}-{loop}-{case.id}" for case in cases]
+        metafunc.parametrize(("batch", "conformance_case"), rows, ids=ids)
 
     def test_case(
         self,
-        harness: Harness,
-        loop: str,
+        batch: Batch,
         conformance_case: Case,
+        request: pytest.FixtureRequest,
         record_property: Callable[[str, object], None],
     ) -> None:
         """The case holds."""
-        result = run_one(harness, conformance_case, loop)
-        record_property(PROPERTY, (harness.name, loop, result))
+        result = batch.result(conformance_case, request.session)
+        record_property(PROPERTY, (batch.harness.name, batch.loop, result))
         if not result.passed:
             raise Broken(f"{result.id}: {result.doc}\n{result.message}")
 
@@ -81,10 +111,10 @@ class Recorder:
         params = getattr(getattr(item, "callspec", None), "params", {})
         if "conformance_case" not in params:
             return
-        harness, loop = params["harness"], params["loop"]
-        key = harness.name, loop
+        batch: Batch = params["batch"]
+        key = batch.harness.name, batch.loop
         if key not in self.reports:
-            chosen, not_chosen = choose(harness)
+            chosen, not_chosen = choose(batch.harness)
             self.reports[key] = Report(*key, [one.id for one in chosen], not_chosen)
 
     def pytest_deselected(self, items: list[Any]) -> None:

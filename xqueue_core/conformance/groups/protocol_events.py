@@ -81,6 +81,9 @@ async def gap(bench: Bench) -> None:
     await worker.ends(await worker.one())
 
     async def marked() -> bool:
+        await bench.passes(0.3)
+        # A worker that has just started is sure to find something to trim.
+        await (await bench.another()).queue.maintain(0.1)
         task = await bench.submit()
         await worker.ends(await worker.one())
         async with Listener(bench, after=cursor).open() as late:

@@ -36,7 +36,7 @@ async def given_back(bench: Bench) -> None:
     """An attempt is charged at lease and given back on park and on hand-back before the start,
     however often."""
     limits = Ability.LIMITS in bench.harness.capabilities.abilities
-    await bench.submit(max_retry=0, key="k" if limits else None)
+    await bench.submit(max_retry=9, key="k" if limits else None)
     worker = await bench.worker()
     for _ in range(3):
         delivery = await worker.one()

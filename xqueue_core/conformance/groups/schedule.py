@@ -71,7 +71,7 @@ async def far_future(bench: Bench) -> None:
     await (await bench.worker()).none("deliveries of what is far in the future")
 
 
-@case("F67", needs=DELAY, deadline=40.0)
+@case("F67", needs=DELAY, deadline=40.0, alone=True)
 async def many_at_one_instant(bench: Bench) -> None:
     """500 tasks due at the same moment all come, and one put meanwhile does not wait for them."""
     tasks = await bench.submit_many(500, delay=0.5)

@@ -1,0 +1,69 @@
+"""How the kit opens the backends of this repository."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from xqueue_core.abc import Backend
+from xqueue_core.conformance import BackendHarness, Harness
+from xqueue_core.stored.queue import StoredQueue
+from xqueue_core.stored.records import Change, Group
+from xqueue_memory import MemoryBackend
+from xqueue_sqlite import SqliteBackend
+
+LOOPS = ("asyncio", "uvloop")
+
+
+class StoredHarness(BackendHarness):
+    """A backend over ``Records``, which can be damaged by writing a row."""
+
+    async def corrupt(self, namespace: str, id: str) -> None:
+        """Write bytes that are no MessagePack where the task's record was."""
+        async with self.open(namespace, {}) as faces:
+            assert isinstance(faces.queue, StoredQueue)
+            records = faces.queue._records
+            row = (await records.load([f"t/{id}"]))[0]
+            assert row is not None
+            bad = Change(row.key, row.version, b"R\xc1\xc1", row.bucket, row.order)
+            assert list(await records.swap([Group([bad])])) == [True]
+
+
+def memory() -> Harness:
+    """The memory backend: every namespace is a store of its own."""
+    backend = MemoryBackend()
+
+    def settings(namespace: str, changes: Mapping[str, Any]) -> Any:
+        return backend.Settings(namespace=namespace, **changes)
+
+    return StoredHarness(backend, settings, name="memory", loops=LOOPS)
+
+
+def sqlite(durability: str, folder: Path) -> Harness:
+    """The SQLite backend in one durability mode, with one file for all cases."""
+    backend: Backend = SqliteBackend()
+
+    def settings(namespace: str, changes: Mapping[str, Any]) -> Any:
+        path = str(folder / f"{durability}.db")
+        return backend.Settings(path=path, namespace=namespace, durability=durability, **changes)
+
+    return StoredHarness(backend, settings, name=f"sqlite-{durability}", loops=LOOPS)
+
+
+def scratch() -> Path:
+    """A folder that goes when this process ends."""
+    folder = tempfile.mkdtemp(prefix="xqueue-kit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def every_harness() -> Iterator[Harness]:
+    """All backends of this repository that need no server, in all their modes."""
+    yield memory()
+    folder = scratch()
+    for durability in ("process", "power"):
+        yield sqlite(durability, folder)
