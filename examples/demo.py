@@ -25,7 +25,7 @@ from urllib.parse import quote
 import files
 from demo_parts import folder, history, report, run, workers
 from demo_parts.names import shown, to_uri
-from demo_parts.screen import Screen, make_screen
+from demo_parts.screen import Screen, make_console, make_screen, say
 from rich.console import Console
 
 from xqueue_core import Handle, ResultExpired, State, TaskError, XQueueError, as_completed
@@ -105,7 +105,7 @@ async def interruptible(options: argparse.Namespace) -> int:
 
 async def demo(options: argparse.Namespace) -> int:
     """Go on with the folder's unfinished run, or begin one."""
-    console = Console(highlight=False)
+    console = make_console()
     url = options.url or f"sqlite:///{quote(str(options.state / 'xqueue.db'))}"
     target = run.Target(options.dir, url)
     listing = folder.Listing()
@@ -120,7 +120,7 @@ async def demo(options: argparse.Namespace) -> int:
         report.print_largest(console, work)
         report.print_summary(console, work, timing)
     else:
-        console.print("there is nothing to do")
+        say(console, "there is nothing to do")
     return 1 if report.print_failures(console, work, listing.unreadable) else 0
 
 
@@ -141,17 +141,17 @@ def configure(url: str, namespace: str, alone: bool) -> None:
 
 def announce(console: Console, work: run.Run, listing: folder.Listing) -> None:
     """Say what is going to happen."""
-    console.print(f"run {work.id} in {shown(str(work.target.folder))}", markup=False)
+    say(console, f"run {work.id} in {shown(str(work.target.folder))}")
     if work.resumed:
         done = len(work.names) - len(work.missing)
-        console.print(f"goes on: {done} of {len(work.names)} files were recorded before")
+        say(console, f"goes on: {done} of {len(work.names)} files were recorded before")
     else:
         kind = "files that git tracks" if listing.tracked else "files"
-        console.print(f"{len(work.names)} {kind}, at most {files.LIMIT} at one time")
+        say(console, f"{len(work.names)} {kind}, at most {files.LIMIT} at one time")
     if listing.left_out:
-        console.print(f"left out: {len(listing.left_out)} that are no regular files (links, ...)")
+        say(console, f"left out: {len(listing.left_out)} that are no regular files (links, ...)")
     if not work.resumed and work.faults:
-        console.print(f"{len(work.faults)} will meet an injected fault once, and be tried again")
+        say(console, f"{len(work.faults)} will meet an injected fault once, and be tried again")
 
 
 async def perform(console: Console, work: run.Run, count: int) -> report.Timing:
@@ -168,7 +168,7 @@ async def perform(console: Console, work: run.Run, count: int) -> report.Timing:
         async with working:
             handles = await submit(work)
             there = sum(handle.duplicate for handle in handles)
-            console.print(f"{len(handles)} submitted, {there} of them were there already")
+            say(console, f"{len(handles)} submitted, {there} of them were there already")
             with make_screen(console, len(work.names), before) as screen:
                 showing = asyncio.create_task(show(screen, tail, running))
                 await record(work, handles, screen)
@@ -192,9 +192,9 @@ async def name_in_flight(console: Console, work: run.Run) -> None:
     flags = await asyncio.gather(*map(held, names))
     flying = [name for name, flag in zip(names, flags, strict=True) if flag]
     if flying:
-        console.print(f"{len(flying)} were in flight, and start again when their leases end:")
+        say(console, f"{len(flying)} were in flight, and start again when their leases end:")
         for name in flying:
-            console.print(f"  in flight: {shown(name)}", markup=False, soft_wrap=True)
+            say(console, f"  in flight: {shown(name)}")
 
 
 async def who_works(work: run.Run, count: int) -> tuple[str, AbstractAsyncContextManager[None]]:

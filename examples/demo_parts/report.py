@@ -13,11 +13,12 @@ from rich.text import Text
 
 from demo_parts.names import shown
 from demo_parts.run import Row, Run
+from demo_parts.screen import say
 
 #: Files listed one by one: the largest.
 LISTED = 10
-#: Characters of a path in the table: its end says most.
-PATH_SHOWN = 26
+#: Columns that the table needs beside the paths.
+BESIDE = 54
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,13 +71,13 @@ def print_largest(console: Console, run: Run) -> None:
     table.add_column("sha256", no_wrap=True)
     for row, digest in done[:LISTED]:
         table.add_row(
-            Text(_short(shown(_name(run, row)))),
+            Text(_short(shown(_name(run, row)), console.width - BESIDE)),
             size(digest["size"]),
             f"{digest['lines']:,}",
             f"{digest['entropy']:.2f}",
             _ratio(digest["compressed"], digest["size"]),
             str(row.attempts),
-            digest["sha256"][:10],
+            digest["sha256"][:8],
         )
     console.print(table)
 
@@ -113,16 +114,9 @@ def print_failures(console: Console, run: Run, unreadable: Sequence[str]) -> boo
     """What was not done, and why. True if anything was not."""
     failed = [row for row in run.rows.values() if row.digest is None]
     for row in sorted(failed, key=lambda row: row.path):
-        text = f"{row.state}: {shown(_name(run, row))}: {shown(row.error)}"
-        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        say(console, f"{row.state}: {shown(_name(run, row))}: {shown(row.error)}", "red")
     for text in unreadable:
-        console.print(
-            f"not looked into: {shown(text)}",
-            style="red",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(console, f"not looked into: {shown(text)}", "red")
     return bool(failed or unreadable)
 
 
@@ -142,8 +136,10 @@ def _ratio(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else "-"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= PATH_SHOWN else f"…{name[1 - PATH_SHOWN :]}"
+def _short(name: str, width: int) -> str:
+    """A path that fits; its end says most."""
+    width = max(width, 12)
+    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 def _name(run: Run, row: Row) -> str:

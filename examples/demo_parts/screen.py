@@ -59,9 +59,9 @@ class Screen:
             return
         self._said = self.done
         failed = f", {self.failed} of them failed" if self.failed else ""
-        self.console.print(
+        say(
+            self.console,
             f"{self.done} of {self.total} files recorded{failed}; {running} running",
-            highlight=False,
         )
 
 
@@ -102,7 +102,17 @@ class Bars(Screen):
         return text
 
 
+def make_console() -> Console:
+    """Where all is printed. NO_COLOR turns every effect off, not only colours."""
+    return Console(highlight=False, force_terminal=False if os.environ.get("NO_COLOR") else None)
+
+
 def make_screen(console: Console, total: int, done: int) -> Screen:
     """Bars on a terminal that wants them."""
-    plain = not console.is_terminal or console.is_dumb_terminal or os.environ.get("NO_COLOR")
-    return Screen(console, total, done) if plain else Bars(console, total, done)
+    bars = console.is_terminal and not console.is_dumb_terminal
+    return Bars(console, total, done) if bars else Screen(console, total, done)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print one line as it is, however long: names are not markup, and are not broken."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
