@@ -25,10 +25,15 @@ class StoredSettings(BaseModel):
         description="Keeps apps apart that share a store: 1 to 32 of a-z, 0-9 and `-`.",
     )
     durability: Literal["process", "power"] = Field(
-        default="process", description="What a submit survives: the death of a process, or a power cut."
+        default="process",
+        description="What a submit survives: the death of a process, or a power cut.",
     )
     event_retention: float = Field(
-        default=86_400.0, ge=0, le=_YEAR, allow_inf_nan=False, description="Seconds that events are kept."
+        default=86_400.0,
+        ge=0,
+        le=_YEAR,
+        allow_inf_nan=False,
+        description="Seconds that events are kept.",
     )
     dedupe_horizon: float = Field(
         default=86_400.0,
