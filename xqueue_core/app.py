@@ -142,6 +142,8 @@ class XQueue:
         del frame
 
         def declare(function: Callable[..., Any]) -> Handler[Any, Any]:
+            if isinstance(function, Handler):  # another app has declared it, too
+                function = function.spec.function
             spec = make_spec(
                 function,
                 names,

@@ -45,7 +45,7 @@ class Handle(Generic[R_co]):
 
     Attributes:
         duplicate: True if the submit found a task with its id or unique key there already; the
-            handle is then that task's.
+            handle is then that task's. A repetition of its own after a lost reply is none.
     """
 
     __slots__ = ("_client", "_decode", "_id", "duplicate")

@@ -92,7 +92,7 @@ class Sender:
             one.sent = True
         if rest:
             verdicts = await connection.faces.queue.put([one.task for one in rest])
-            answers.update(zip(rest, map(_judged, verdicts), strict=True))
+            answers.update(zip(rest, map(_judged, rest, verdicts), strict=True))
         return answers
 
     async def _declare(
@@ -147,7 +147,10 @@ def _needs(task: Task) -> list[tuple[Ability, str]]:
     return [(ability, option) for ability, option, used in wanted if used]
 
 
-def _judged(verdict: Accepted) -> Accepted | Exception:
+def _judged(one: Submission, verdict: Accepted) -> Accepted | Exception:
     if verdict.put is Put.REJECTED:
         return verdict.error or Refused("the broker rejected the task and did not say why")
+    if verdict.put is Put.DUPLICATE and one.unknown and verdict.of == one.task.id:
+        # What it duplicates is itself, put by an earlier try whose answer was lost.
+        return Accepted(Put.NEW)
     return verdict

@@ -129,6 +129,13 @@ def test_a_type_is_declared_once(app: XQueue) -> None:
         app.task(add)
 
 
+def test_a_function_may_be_declared_by_two_apps(app: XQueue) -> None:
+    other = XQueue("memory://")
+    other.task(app.task(add))
+    assert other.handlers["add"].function is add
+    assert other.handlers["add"].is_async
+
+
 def test_types_of_a_lane_agree_on_its_limit(app: XQueue) -> None:
     app.task(lane="slow", max_concurrency=2)(add)
     with pytest.raises(ConfigError, match=r"share the lane 'slow'.*max_concurrency=2 and None"):

@@ -80,6 +80,16 @@ async def test_a_failed_call_is_repeated_with_the_same_ids(clock: Clock, fault: 
     assert clock.slept == [0.05, 0.1, 0.2]
 
 
+async def test_a_task_is_no_duplicate_of_its_own_earlier_try(clock: Clock) -> None:
+    broker = FakeBroker()
+    sending = sender(broker, clock)
+    broker.queue.faults = [Unknown("the reply was lost")]
+    broker.queue.known = {"t:1"}
+    assert await sending.flush([one("t:1")]) == [Accepted(Put.NEW)]
+    # Without a lost reply it is one.
+    assert await sending.flush([one("t:1")]) == [Accepted(Put.DUPLICATE, of="t:1")]
+
+
 async def test_at_the_deadline_unavailable_is_told(clock: Clock) -> None:
     broker = FakeBroker()
     broker.queue.faults = [Unavailable("no route") for _ in range(100)]
