@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from xqueue_core.abc import Role
 from xqueue_core.errors import ConfigError
 from xqueue_core.ids import Uuid7
 from xqueue_core.worker.crossing import Crossing
@@ -150,7 +151,8 @@ class Worker:
 
     async def _engine(self, crossing: Crossing) -> Exit:
         """In the engine's thread: two connections, so that no heartbeat waits behind a batch."""
-        async with self.app.connect() as connection, self.app.connect() as pulse:
+        opened = (self.app.connect(Role.WORKER), self.app.connect(Role.WORKER))
+        async with opened[0] as connection, opened[1] as pulse:
             engine = Engine(
                 self.id,
                 connection.faces,
