@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from xqueue_core import plugins
-from xqueue_core.abc import API, Backend, Faces
+from xqueue_core.abc import API, Backend, Faces, Role
 from xqueue_core.calls import Capabilities
 from xqueue_core.errors import PluginIncompatible, PluginNotFound, PluginUnavailable
 from xqueue_core.plugins import BACKENDS, PLUGINS, PluginInfo, list_plugins, load_backend
@@ -30,7 +30,9 @@ class Good(Backend):
     def capabilities(self, settings: Any) -> Capabilities:
         raise NotImplementedError
 
-    def open(self, settings: Any) -> AbstractAsyncContextManager[Faces]:
+    def open(
+        self, settings: Any, role: Role = Role.CLIENT
+    ) -> AbstractAsyncContextManager[Faces]:
         raise NotImplementedError
 
 
