@@ -29,6 +29,7 @@ from xqueue_core.calls import (
     Want,
 )
 from xqueue_core.conformance import Harness
+from xqueue_core.errors import Unsupported
 from xqueue_core.permits import Answer, Grant, Request
 from xqueue_core.task import HandBack, Parked, RetryAt, Task
 from xqueue_core.views import Filter
@@ -204,6 +205,36 @@ class Refuser(Forwarding):
 
     async def control(self, commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
         return [Verdict(Did.UNSUPPORTED) for _ in commands]
+
+
+class Bare(TaskQueue):
+    """The four required methods over another queue; what needs an ability it refuses."""
+
+    def __init__(self, inner: TaskQueue) -> None:
+        self.inner = inner
+
+    async def put(self, tasks: Sequence[Task]) -> Sequence[Accepted]:
+        able = [task for task in tasks if not self._beyond(task)]
+        answers = iter(await self.inner.put(able))
+        refused = Accepted(Put.REJECTED, error=Unsupported())
+        return [refused if self._beyond(task) else next(answers) for task in tasks]
+
+    def _beyond(self, task: Task) -> bool:
+        return bool(0 < task.priority < 10 or task.delay > 0 or task.key or task.unique_key)
+
+    async def lease(
+        self, wants: Sequence[Want], limit: int, call: int, worker: str, wait: float
+    ) -> Leased:
+        return await self.inner.lease(wants, limit, call, worker, wait)
+
+    async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:
+        return await self.inner.settle(outcomes)
+
+    async def extend(self, beat: Beat, held: Sequence[Held]) -> BeatReply:
+        return await self.inner.extend(beat, held)
+
+    async def maintain(self, budget: float) -> float:
+        return await self.inner.maintain(budget)
 
 
 class Generous(Semaphore):

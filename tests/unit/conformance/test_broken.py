@@ -67,3 +67,12 @@ def test_an_ability_that_is_refused_is_honest() -> None:
     report = run(honest, only={"N136"})
     assert report.failed == []
     assert report.not_chosen["J98"] == "the backend does not claim LIMITS"
+
+
+def test_a_backend_of_four_methods_passes_what_concerns_it() -> None:
+    harness = broken.BrokenHarness(lambda faces: Faces(broken.Bare(faces.queue)), frozenset())
+    report = run(harness, at_once=8)
+    assert [(one.id, one.message) for one in report.failed] == []
+    assert report.ok
+    assert {"B11", "C21", "D43", "N136", "P1.2a", "P1.4a"} <= set(report.chosen)
+    assert {"J98", "F64", "H80", "P4.4a", "P1.5a"} <= set(report.not_chosen)
