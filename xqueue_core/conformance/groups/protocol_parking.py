@@ -78,17 +78,21 @@ async def oldest_first(bench: Bench) -> None:
 
 
 @case("P3.4c", needs=LIMITS)
-async def end_of_the_line(bench: Bench) -> None:
-    """Parking puts a task at the end of its key's line."""
+async def place_in_the_line(bench: Bench) -> None:
+    """A key's line is in order of arrival, and a task that parks again keeps its place in it."""
     worker = await bench.worker()
     first = (await park(bench, worker)).task
     second = await bench.submit(key="k")
-    await bench.does(Unpark("job", "k", 1))
-    delivery = await worker.one()
-    same(delivery.task.id, first.id, "task unparked first")
-    await worker.ends(delivery, Parked())
-    await bench.does(Unpark("job", "k", 1))
-    same((await worker.one()).task.id, second.id, "task unparked next")
+    third = await bench.submit(key="k")
+    # As after a repeated unpark: more are let go than there is room for.
+    await bench.does(Unpark("job", "k", 2))
+    deliveries = [await worker.one(), await worker.one()]
+    same([one.task.id for one in deliveries], [first.id, second.id], "tasks unparked first")
+    for delivery in reversed(deliveries):
+        await worker.ends(delivery, Parked())
+    for task in (first, second, third):
+        await bench.does(Unpark("job", "k", 1))
+        same((await worker.one()).task.id, task.id, "the oldest of the line goes next")
 
 
 @case("P3.4d", needs=LIMITS)
