@@ -46,9 +46,13 @@ class Accept(msgspec.Struct):
 
 
 class Promote(msgspec.Struct):
-    """A scheduled task's time may have come."""
+    """A scheduled task's time may have come.
+
+    ``stood`` is for how many seconds its lane has been paused since then.
+    """
 
     parked: bool = False
+    stood: float = 0.0
 
 
 class Lease(msgspec.Struct):

@@ -10,6 +10,10 @@ from copy import copy
 from xqueue_core.commands import Said, Step
 from xqueue_core.task import Event, EventName, Failure, Record, State, Task
 
+#: Longest wait for a time to come (seconds): a hundred years. Later times count as this late,
+#: so that no time is too large for a store.
+LONGEST_WAIT = 100 * 365 * 86_400.0
+
 
 def rank(at: float) -> int:
     """Microseconds: order of arrival within lane and level."""
@@ -25,7 +29,7 @@ def begin_wait(new: Record, due: float, at: float, paused: float) -> None:
     """Begin a new wait that ends at ``due``."""
     later = due > at
     new.state = State.SCHEDULED if later else State.PENDING
-    new.due_at = new.wait_from = due if later else at
+    new.due_at = new.wait_from = min(due, at + LONGEST_WAIT) if later else at
     new.wait_base = paused
     new.rank = rank(at)
 

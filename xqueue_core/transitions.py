@@ -71,7 +71,9 @@ def expires_at(task: Task, record: Record, paused: float) -> float | None:
     if task.queue_timeout is None or record.state not in (State.PENDING, State.SCHEDULED):
         return None
     # What was paused before the wait began does not count; it is known only from then on.
-    stood = paused - record.wait_base if record.state is State.PENDING or resumed(record) else 0.0
+    began = record.state is State.PENDING or resumed(record)
+    # Never below 0: a lane's row that was lost and made anew has been paused for less.
+    stood = max(0.0, paused - record.wait_base) if began else 0.0
     return record.wait_from + task.queue_timeout + stood
 
 
@@ -91,17 +93,10 @@ def _accept(record: Record | None, command: Accept, at: float, paused: float) ->
         return Step(record, Said.DUPLICATE)
     task = decode_task(command.raw)
     due = at + task.delay if task.run_at is None else task.run_at
-    waits = due > at
-    new = Record(
-        raw=command.raw,
-        state=State.SCHEDULED if waits else State.PENDING,
-        rank=rank(at) + command.nth,
-        accepted_at=at,
-        due_at=due if waits else at,
-        wait_from=due if waits else at,
-        wait_base=paused,
-        parked=command.parked and not waits,
-    )
+    new = Record(command.raw, State.PENDING, 0, accepted_at=at, due_at=at, wait_from=at)
+    begin_wait(new, due, at, paused)
+    new.rank += command.nth
+    new.parked = command.parked and new.state is State.PENDING
     return said(task, new, at, EventName.ACCEPTED)
 
 
@@ -115,7 +110,7 @@ def _promote(task: Task, record: Record, command: Promote, at: float, paused: fl
     new.parked = command.parked
     new.rank = rank(at)
     if not resumed(record):
-        new.wait_base = paused
+        new.wait_base = paused - command.stood
     return said(task, new, at, EventName.DUE)
 
 

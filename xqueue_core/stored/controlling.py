@@ -23,8 +23,8 @@ from xqueue_core.commands import Leave, Said
 from xqueue_core.errors import Unavailable
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import LaneRow, Orders, TypeRow, WorkerRow
-from xqueue_core.stored.records import Change, Group, Scan
-from xqueue_core.stored.tasks import ROUNDS, Applied, Job, Tasks
+from xqueue_core.stored.records import ANY, Change, Group, Scan
+from xqueue_core.stored.tasks import ROUNDS, Applied, Job, Tasks, stated
 
 
 class Controller:
@@ -45,26 +45,30 @@ class Controller:
         """See :meth:`xqueue_core.abc.TaskQueue.control`."""
         verdicts = [Verdict(Did.UNSUPPORTED)] * len(commands)
         jobs: list[tuple[int, Job]] = []
-        for i, command in enumerate(commands):
-            if isinstance(command, Cancel | Replay | Purge | Reschedule):
-                jobs.append((i, Job(command.id, command)))
-            elif type(command) in self._rules:
-                verdicts[i] = await self._rules[type(command)](command)
-        if jobs:
-            done = await self._apply([job for _, job in jobs])
-            for (i, _), applied in zip(jobs, done, strict=True):
-                verdicts[i] = _verdict(applied)
+        carried_out: list[int] = []
+        with stated(carried_out):
+            for i, command in enumerate(commands):
+                if isinstance(command, Cancel | Replay | Purge | Reschedule):
+                    jobs.append((i, Job(command.id, command)))
+                elif type(command) in self._rules:
+                    verdicts[i] = await self._rules[type(command)](command)
+                    carried_out.append(i)
+            if jobs:
+                done = await self._apply([job for _, job in jobs])
+                for (i, _), applied in zip(jobs, done, strict=True):
+                    verdicts[i] = _verdict(applied)
         return verdicts
 
     async def _apply(self, jobs: list[Job]) -> list[Applied]:
         """Apply, following ids that turned out to stand for another task."""
         done = await self._tasks.apply(jobs)
-        for i, applied in enumerate(done):
-            record = applied.record
-            if applied.said is Said.FINAL and record is not None and record.of:
-                original = record.of
-                [again] = await self._tasks.apply([Job(original, _renamed(jobs[i], original))])
-                done[i] = again._replace(of=original)
+        with stated(done):
+            for i, applied in enumerate(done):
+                record = applied.record
+                if applied.said is Said.FINAL and record is not None and record.of:
+                    job = Job(record.of, _renamed(jobs[i], record.of))
+                    [again] = await self._tasks.apply([job])
+                    done[i] = again._replace(of=record.of)
         return done
 
     async def _unpark(self, command: Unpark) -> Verdict:
@@ -115,15 +119,11 @@ class Controller:
         return any(counts.get(prefix + name) for name in ("scheduled", "pending", "processing"))
 
     async def _order(self, command: Order) -> Verdict:
-        [worker, row] = await self._records.load(
-            [f"worker/{command.worker}", f"orders/{command.worker}"]
-        )
+        [worker] = await self._records.load([f"worker/{command.worker}"])
         if layout.unpack(worker, WorkerRow) is None:
             return Verdict(Did.UNKNOWN)
         body = layout.pack(Orders(command.quiet, command.stop))
-        await self._records.swap(
-            [Group([Change(f"orders/{command.worker}", row.version if row else 0, body)])]
-        )
+        await self._records.swap([Group([Change(f"orders/{command.worker}", ANY, body)])])
         return Verdict(Did.APPLIED)
 
 
@@ -146,6 +146,7 @@ _DID = {
     Said.LIVE: Did.LIVE,
     Said.RUNNING: Did.RUNNING,
     Said.UNKNOWN: Did.UNKNOWN,
+    Said.UNSUPPORTED: Did.UNSUPPORTED,
 }
 
 

@@ -11,7 +11,7 @@ from xqueue_core.errors import Unavailable
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import Mark, Orders, Unreadable, WorkerRow
 from xqueue_core.stored.leasing import HELD
-from xqueue_core.stored.records import ANY, Change, Group, Now, Row, Scan
+from xqueue_core.stored.records import ABSENT, ANY, Change, Group, Now, Row, Scan
 from xqueue_core.stored.tasks import ROUNDS, Job, Tasks
 from xqueue_core.task import HandBack, Record
 
@@ -31,6 +31,11 @@ class _Seen(NamedTuple):
     orders: Orders
     holds: Sequence[Row]
 
+    @property
+    def version(self) -> int:
+        """Version of the worker's row."""
+        return self.worker.version if self.worker else ABSENT
+
 
 class Keeper:
     """The ``extend`` of a stored queue, and the reclaiming of what dead workers held."""
@@ -46,13 +51,13 @@ class Keeper:
             known = layout.unpack(seen.worker, WorkerRow)
             if known is not None and known.dead:
                 # Another process is giving its tasks away: help, then begin anew.
-                await self._give_up(beat.worker)
+                await self._give_up(beat.worker, seen.version)
                 continue
             if beat.leaving:
                 await self._hand_back(seen.holds, held=frozenset(), answered=None)
-                await self._forget(beat.worker)
-                return BeatReply([Hold.LOST] * len(held))
-            if await self._renew(beat, seen):
+                if await self._forget(beat.worker, seen.version):
+                    return BeatReply([Hold.LOST] * len(held))
+            elif await self._renew(beat, seen):
                 break
         else:
             raise Unavailable(f"worker {beat.worker}: its heartbeat row kept changing; try again")
@@ -69,25 +74,29 @@ class Keeper:
 
     async def reclaim(self) -> float:
         """Give up on workers whose lease has run out; seconds until one might again."""
+        # Read first: whoever holds something later than this is in the list of workers.
+        holders = await self._records.counts(layout.holding(""), "", WORKERS)
         [rows] = await self._records.scan([Scan(layout.WORKERS, WORKERS)])
-        workers = [(row, layout.unpack(row, WorkerRow)) for row in rows]
         [marked] = await self._records.load([layout.MARK])
         now = await self._records.now()
         mark = layout.unpack(marked, Mark)
+        found = [(row, layout.unpack(row, WorkerRow)) for row in rows]
+        workers = [worker for _, worker in found if worker is not None]
+        trusted = _trusted(mark, workers, now)
         wanted = LOOK_EVERY
-        for row, worker in workers:
-            if worker is None or worker.dead:
-                await self._give_up(row.key.partition("/")[2])
-                continue
-            left = _left(worker, now)
-            if left > 0:
+        for row, worker in found:
+            if worker is None:
+                await self._restore(row, now)
+            elif worker.dead:
+                await self._give_up(worker.beat.worker, row.version)
+            elif (left := _left(worker, now, workers)) > 0:
                 wanted = min(wanted, left)
-            elif _trusted(mark, [w for _, w in workers if w], now):
-                dead = WorkerRow(worker.beat, worker.steady, worker.epoch, worker.wall, True)
-                change = Change(row.key, row.version, layout.pack(dead), layout.WORKERS)
-                [gone] = await self._records.swap([Group([change])])
-                if gone:
-                    await self._give_up(worker.beat.worker)
+            elif trusted and await self._bury(row.key, row.version, worker):
+                await self._give_up(worker.beat.worker, row.version + 1)
+        known = {row.key for row in rows}
+        for name, count in holders:
+            if count > 0 and f"worker/{name[2:]}" not in known:
+                await self._find_orphans(name[2:], now)
         return max(wanted, 0.05)
 
     # -- one heartbeat ---------------------------------------------------------------------
@@ -113,8 +122,7 @@ class Keeper:
         """Write the heartbeat and move the mark; False if the row changed meanwhile."""
         now, mark = seen.now, seen.mark
         row = WorkerRow(beat, now.steady, now.epoch, now.wall)
-        version = seen.worker.version if seen.worker else 0
-        change = Change(f"worker/{beat.worker}", version, layout.pack(row), layout.WORKERS)
+        change = Change(f"worker/{beat.worker}", seen.version, layout.pack(row), layout.WORKERS)
         changes = [change]
         lease, heartbeat = _largest([*seen.workers, row])
         if mark is None or mark.epoch != now.epoch or now.steady - mark.steady > 2 * heartbeat:
@@ -149,7 +157,29 @@ class Keeper:
 
     # -- the dead ----------------------------------------------------------------------------
 
-    async def _give_up(self, worker: str) -> None:
+    async def _bury(self, key: str, version: int, worker: WorkerRow) -> bool:
+        """Mark a worker dead; False if it was heard of meanwhile."""
+        dead = WorkerRow(worker.beat, worker.steady, worker.epoch, worker.wall, True)
+        change = Change(key, version, layout.pack(dead), layout.WORKERS)
+        [gone] = await self._records.swap([Group([change])])
+        return gone
+
+    async def _restore(self, row: Row, now: Now) -> None:
+        """Give the worker of an unreadable row one lease to be heard of."""
+        beat = Beat(worker=row.key.partition("/")[2])
+        body = layout.pack(WorkerRow(beat, now.steady, now.epoch, now.wall))
+        await self._records.swap([Group([Change(row.key, row.version, body, layout.WORKERS)])])
+
+    async def _find_orphans(self, worker: str, now: Now) -> None:
+        """Give up on a worker that is gone and holds something all the same.
+
+        A lease may have been under way while its worker left or was given up.
+        """
+        absent = WorkerRow(Beat(worker=worker), now.steady, now.epoch, now.wall)
+        if await self._bury(f"worker/{worker}", ABSENT, absent):
+            await self._give_up(worker, 1)
+
+    async def _give_up(self, worker: str, version: int) -> None:
         """Take from a worker marked dead what it held, then forget it. Safe to do twice."""
         [holds] = await self._records.scan([Scan(layout.held(worker), HELD)])
         jobs: list[Job] = []
@@ -162,11 +192,17 @@ class Keeper:
             jobs.append(Job(row.key[2:], Lose(token), row))
         if jobs:
             await self._tasks.apply(jobs)
-        await self._forget(worker)
+        await self._forget(worker, version)
 
-    async def _forget(self, worker: str) -> None:
-        keys = (f"worker/{worker}", f"turn/{worker}", f"orders/{worker}")
-        await self._records.swap([Group([Change(key, ANY, None)]) for key in keys])
+    async def _forget(self, worker: str, version: int) -> bool:
+        """Remove all trace of a worker, unless it was heard of since."""
+        changes = [
+            Change(f"worker/{worker}", version, None),
+            Change(f"turn/{worker}", ANY, None),
+            Change(f"orders/{worker}", ANY, None),
+        ]
+        [gone] = await self._records.swap([Group(changes)])
+        return gone
 
 
 def _verdicts(held: Sequence[Held], holds: Sequence[Row]) -> list[Hold]:
@@ -187,11 +223,17 @@ def _verdict(held: Held, record: Record | None) -> Hold:
     return Hold.CANCELED if record.cancel else Hold.KEPT
 
 
-def _left(worker: WorkerRow, now: Now) -> float:
-    """Seconds until the worker's lease runs out; one of another boot has run out."""
+def _left(worker: WorkerRow, now: Now, workers: Sequence[WorkerRow] = ()) -> float:
+    """Seconds until the worker's lease runs out; one of another boot has run out.
+
+    An outage of less than two of the longest heartbeats among ``workers`` leaves no trace in the
+    mark, so a lease lasts at least through one of these and the beats before and after it.
+    """
     if worker.epoch != now.epoch:
         return 0.0
-    return worker.steady + worker.beat.lease - now.steady
+    _, slowest = _largest(workers)
+    lease = max(worker.beat.lease, 2 * slowest + 2 * worker.beat.heartbeat)
+    return worker.steady + lease - now.steady
 
 
 def _largest(workers: Sequence[WorkerRow]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ row                       bucket, order                          body
 ========================  =====================================  ==========================
 
 Counts: ``c/<lane>/<type>/<field>`` for the fields of ``TypeStats``, ``k/<lane>/<key>`` for how
-many tasks wait in a key's line.
+many tasks wait in a key's line, ``h/<worker>`` for how many a worker holds.
 """
 
 from __future__ import annotations
@@ -207,6 +207,11 @@ def held(worker: str) -> str:
     return f"held/{worker}"
 
 
+def holding(worker: str) -> str:
+    """Count of what a worker has leased."""
+    return f"h/{worker}"
+
+
 def done(lane: str) -> str:
     """Bucket of a lane's final tasks."""
     return f"done/{lane}"
@@ -214,7 +219,7 @@ def done(lane: str) -> str:
 
 def ready_order(priority: int, rank: int) -> int:
     """Order within ``ready``: level by level from the highest, then by arrival."""
-    return (9 - priority) * _LEVEL + rank
+    return (9 - max(0, min(9, priority))) * _LEVEL + rank
 
 
 def level_of(order: int) -> int:
@@ -260,27 +265,40 @@ def deltas(
     old = before.state if before is not None else None
     new = after.state if after is not None else None
     replayed = before is not None and after is not None and after.replays > before.replays
-    moved = _moved(task.lane, task.type, old, new, replayed)
+    left = before.worker if before is not None and old is State.PROCESSING else ""
+    taken = after.worker if after is not None and new is State.PROCESSING else ""
+    moved = _moved(task.lane, task.type, old, new, replayed, left, taken)
     was = before is not None and before.parked
     now = after is not None and after.parked
     if was == now:
         return moved
     n = 1 if now else -1
-    return {**moved, f"c/{task.lane}/{task.type}/parked": n, f"k/{task.lane}/{task.key}": n}
+    return {**moved, f"c/{task.lane}/{task.type}/parked": n, f"k/{task.lane}/{task.key or ''}": n}
 
 
 @lru_cache(maxsize=10_000)
 def _moved(
-    lane: str, type: str, old: State | None, new: State | None, replayed: bool
+    lane: str,
+    type: str,
+    old: State | None,
+    new: State | None,
+    replayed: bool,
+    left: str,
+    taken: str,
 ) -> Mapping[str, int]:
-    """The counts that follow from the states alone: the same few for millions of tasks."""
+    """The counts that follow from states and workers alone: the same few for many tasks."""
+    prefix = f"c/{lane}/{type}/"
     counts: Counter[str] = Counter()
     if old is None and new is not None:
-        counts["accepted"] += 1
+        counts[prefix + "accepted"] += 1
     if replayed:
-        counts["replayed"] += 1
+        counts[prefix + "replayed"] += 1
     if old is not None and not old.final:
-        counts[old.value] -= 1
+        counts[prefix + old.value] -= 1
     if new is not None and (new is not old or not new.final):
-        counts[new.value] += 1
-    return {f"c/{lane}/{type}/{name}": n for name, n in counts.items() if n}
+        counts[prefix + new.value] += 1
+    if left:
+        counts[holding(left)] -= 1
+    if taken:
+        counts[holding(taken)] += 1
+    return {name: n for name, n in counts.items() if n}

@@ -14,7 +14,7 @@ from xqueue_core.stored import layout
 from xqueue_core.stored.fairness import TURN_EVERY, advanced, in_turn, pick
 from xqueue_core.stored.layout import LaneRow, Turn, TurnRow, Unreadable, WorkerRow
 from xqueue_core.stored.records import Change, Group, Row, Scan
-from xqueue_core.stored.tasks import DUE, EVENTS, Job, Tasks, encoded
+from xqueue_core.stored.tasks import DUE, EVENTS, ROUNDS, Job, Tasks, encoded
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
 
@@ -81,11 +81,15 @@ class Leaser:
         asked = [want for want in open_ if want.limit > 0]
         at = (await self._records.now()).wall
         deliveries: list[Delivery] = []
-        while asked and limit > 0 and not deliveries:
-            found = await self._candidates(asked, limit, caller.turn)
+        for _ in range(ROUNDS):
+            found = await self._candidates(asked, limit, caller.turn) if asked else None
             if not found:
                 break
-            deliveries = await self._take(found, caller, lanes, at)
+            deliveries, marked = await self._take(found, caller, lanes, at)
+            if deliveries:
+                break
+            # Nothing was taken, so no turn was: only the marker's version has changed.
+            caller = caller._replace(version=caller.version + marked)
         return Leased(deliveries, await self._waiting(open_))
 
     async def _caller(
@@ -168,8 +172,11 @@ class Leaser:
         caller: _Caller,
         lanes: dict[str, LaneRow],
         at: float,
-    ) -> list[Delivery]:
-        """Lease the rows; others may have been quicker, so the answer may be shorter."""
+    ) -> tuple[list[Delivery], bool]:
+        """Lease the rows; others may have been quicker, so the answer may be shorter.
+
+        Says too whether the call and the turns were recorded.
+        """
         chosen, turns = found
         turn = advanced(caller.turn, caller.call, chosen[-1][0], turns)
         marker = Change(f"turn/{caller.worker}", caller.version, layout.pack(turn))
@@ -202,11 +209,12 @@ class Leaser:
             await self._tasks.apply(broken)
         verdicts = await self._records.swap(groups)
         await self._tasks.ring(topics)
-        return [
+        deliveries = [
             _delivery(one.task, one.record)
             for one, ok in zip(taken, verdicts[1:], strict=True)
             if ok and one is not None
         ]
+        return deliveries, verdicts[0]
 
     async def _waiting(self, wants: Sequence[Want]) -> list[str]:
         """The lanes asked for with limit 0 that have work."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
-from xqueue_core.calls import Accepted, Put
+from xqueue_core.calls import Accepted, Capabilities, Put
 from xqueue_core.commands import Accept
 from xqueue_core.envelope import encode_task
 from xqueue_core.errors import InvalidTask, PayloadTooLarge, Unavailable
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import ScheduleRow, Unique
 from xqueue_core.stored.records import ABSENT, Change, Group, Row
-from xqueue_core.stored.tasks import ROUNDS, Applied, Tasks, encoded, rings
+from xqueue_core.stored.tasks import ROUNDS, Applied, Tasks, encoded, rings, stated
 from xqueue_core.task import Record, Task
 from xqueue_core.transitions import apply
+
+#: Durations of a task that may be anything but NaN, which would be in no order with others.
+_DURATIONS = ("queue_timeout", "process_timeout", "unique_for", "result_ttl", "failure_ttl")
 
 
 class _Seen(NamedTuple):
@@ -29,31 +33,34 @@ class _Seen(NamedTuple):
 class Putter:
     """The ``put`` of a stored queue."""
 
-    def __init__(self, tasks: Tasks, max_payload: int) -> None:
+    def __init__(self, tasks: Tasks, capabilities: Capabilities) -> None:
         self._tasks = tasks
         self._records = tasks.records
-        self._max_payload = max_payload
+        self._capabilities = capabilities
 
     async def put(self, tasks: Sequence[Task]) -> list[Accepted]:
         """See :meth:`xqueue_core.abc.TaskQueue.put`."""
         answers: list[Accepted] = [Accepted(Put.NEW)] * len(tasks)
         todo = []
+        timed = any(task.run_at is not None for task in tasks)
+        at = (await self._records.now()).wall if timed else 0.0
         for i, task in enumerate(tasks):
-            error = self._wrong(task)
+            error = _wrong(task, self._capabilities, at)
             if error is None:
                 todo.append(i)
             else:
                 answers[i] = Accepted(Put.REJECTED, error=error)
         topics: set[str] = set()
         duplicates: dict[str, int] = {}
-        for _ in range(ROUNDS):
-            todo = await self._round(tasks, todo, answers, topics, duplicates)
-            if not todo:
-                break
-        else:
-            raise Unavailable(f"{len(todo)} ids kept changing hands; try again")
-        if duplicates:
-            await self._records.swap([Group(counts=duplicates)])
+        with stated(topics):
+            for _ in range(ROUNDS):
+                todo = await self._round(tasks, todo, answers, topics, duplicates)
+                if not todo:
+                    break
+            else:
+                raise Unavailable(f"{len(todo)} ids kept changing hands; try again")
+            if duplicates:
+                await self._records.swap([Group(counts=duplicates)])
         await self._tasks.ring(topics)
         return answers
 
@@ -111,19 +118,6 @@ class Putter:
         paused = {name: row.paused_for(at) for name, row in lanes.items()}
         return _Seen(dict(zip(keys, rows, strict=True)), lines, paused, at)
 
-    def _wrong(self, task: Task) -> InvalidTask | PayloadTooLarge | None:
-        """What is wrong with a task whoever made it, so that no bad one is ever accepted."""
-        if not 0 <= task.priority <= 9:
-            return InvalidTask(f"task {task.id}: priority is {task.priority}, not 0 to 9")
-        if not task.type or task.id.endswith(":") or ":" not in task.id:
-            return InvalidTask(f"task {task.id!r}: an id is <type>:<token>")
-        if len(task.payload) > self._max_payload:
-            return PayloadTooLarge(
-                f"task {task.id}: the payload has {len(task.payload)} bytes, "
-                f"more than the {self._max_payload} allowed"
-            )
-        return None
-
     @staticmethod
     def _duplicate(
         task: Task, of: str, answers: list[Accepted], i: int, counts: dict[str, int]
@@ -131,6 +125,29 @@ class Putter:
         answers[i] = Accepted(Put.DUPLICATE, of=of)
         name = f"c/{task.lane}/{task.type}/duplicates"
         counts[name] = counts.get(name, 0) + 1
+
+
+def _wrong(task: Task, most: Capabilities, at: float) -> InvalidTask | PayloadTooLarge | None:
+    """What is wrong with a task whoever made it, so that no bad one is ever accepted.
+
+    ``at`` is the wall time if the task has a ``run_at``.
+    """
+    if not 0 <= task.priority <= 9:
+        return InvalidTask(f"task {task.id}: priority is {task.priority}, not 0 to 9")
+    if not task.type or task.id.endswith(":") or ":" not in task.id:
+        return InvalidTask(f"task {task.id!r}: an id is <type>:<token>")
+    delay = task.delay if task.run_at is None else task.run_at - at
+    if not delay <= most.max_delay:
+        return InvalidTask(f"task {task.id}: due in {delay} s, beyond {most.max_delay} s")
+    for name in _DURATIONS:
+        if math.isnan(getattr(task, name) or 0.0):
+            return InvalidTask(f"task {task.id}: {name} is not a number")
+    if len(task.payload) > most.max_payload:
+        return PayloadTooLarge(
+            f"task {task.id}: the payload has {len(task.payload)} bytes, "
+            f"more than the {most.max_payload} allowed"
+        )
+    return None
 
 
 def _insert(task: Task, seen: _Seen, nth: int) -> tuple[Group, Applied]:

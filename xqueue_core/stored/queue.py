@@ -50,7 +50,7 @@ class StoredQueue(TaskQueue):
         self._records = records
         self._tasks = tasks
         self._upkeep = Upkeep(tasks)
-        self._putter = Putter(tasks, capabilities.max_payload)
+        self._putter = Putter(tasks, capabilities)
         self._leaser = Leaser(tasks, self._upkeep.run_due)
         self._keeper = Keeper(tasks)
         self._controller = Controller(tasks)

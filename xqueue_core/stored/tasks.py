@@ -6,20 +6,29 @@ rules about versions, counts, unique keys, tombstones and quarantine are here an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
 
 from xqueue_core.calls import Purge, Replay, Settle
-from xqueue_core.commands import Command, Expunge, Lose, Promote, Said, Step
+from xqueue_core.commands import Command, Expire, Expunge, Lose, Promote, Said, Step
 from xqueue_core.envelope import decode_task
-from xqueue_core.errors import InvalidTask, Unavailable
+from xqueue_core.errors import InvalidTask, Unavailable, Unknown
 from xqueue_core.stored import layout
-from xqueue_core.stored.layout import LaneRow, Quarantined, Tombstone, Unique, Unreadable
+from xqueue_core.stored.layout import (
+    LaneRow,
+    Quarantined,
+    Tombstone,
+    TypeRow,
+    Unique,
+    Unreadable,
+)
 from xqueue_core.stored.options import StoredOptions
+from xqueue_core.stored.quarantine import forget, key_of, set_aside, stray_type
 from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row, Scan
-from xqueue_core.task import Event, EventName, Record, State, Task
+from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
 
 #: Rounds of load and swap before giving up on rows that others keep changing.
@@ -28,6 +37,8 @@ ROUNDS = 100
 EVENTS = "events"
 #: Bell topic of a new earliest due time.
 DUE = "due"
+#: Shortest and longest time until a wait that stands still is looked at again (seconds).
+STILL = (1.0, 60.0)
 
 _encode_event = msgspec.msgpack.Encoder().encode
 
@@ -49,6 +60,17 @@ class Applied(NamedTuple):
     of: str = ""
 
 
+@contextmanager
+def stated(changed: Sized) -> Iterator[None]:
+    """A failure within, after something was changed, is ``Unknown`` instead of ``Unavailable``."""
+    try:
+        yield
+    except Unavailable as error:
+        if changed:
+            raise Unknown(f"a part of it was carried out, then: {error}") from error
+        raise
+
+
 class _Read(NamedTuple):
     """A job with what was read for it."""
 
@@ -62,7 +84,8 @@ class _Around(NamedTuple):
     """What else a batch of jobs needs to know."""
 
     now: Now
-    paused: Mapping[str, float]
+    lanes: Mapping[str, LaneRow]
+    types: Mapping[str, str]  # the lanes of types, where only a task's id is known
     uniques: Mapping[str, Row | None]
     live: frozenset[str]  # holders of those unique keys that have not ended
     lines: frozenset[tuple[str, str]]  # (lane, key) with a line of parked tasks
@@ -79,8 +102,14 @@ class Tasks:
     async def apply(self, jobs: Sequence[Job]) -> list[Applied]:
         """Carry out each job once; the answers have its order. Raises BrokerError."""
         answers: list[Applied] = [Applied(Said.UNKNOWN)] * len(jobs)
-        todo = [(i, job) for i, job in enumerate(jobs)]
         topics: set[str] = set()
+        with stated(topics):
+            return await self._apply(jobs, answers, topics)
+
+    async def _apply(
+        self, jobs: Sequence[Job], answers: list[Applied], topics: set[str]
+    ) -> list[Applied]:
+        todo = list(enumerate(jobs))
         for _ in range(ROUNDS):
             reads = await self._read([job for _, job in todo])
             around = await self._around([job for _, job in todo], reads)
@@ -140,6 +169,11 @@ class Tasks:
     async def _around(self, jobs: Sequence[Job], reads: Sequence[_Read]) -> _Around:
         timed = {r.task.lane for r in reads if r.task and r.task.queue_timeout is not None}
         unique = [_unique_key(r.task) for r in reads if r.task and r.task.unique_key]
+        unique += [
+            key
+            for job, read in zip(jobs, reads, strict=True)
+            if isinstance(read.body, Quarantined) and (key := key_of(job.id))
+        ]
         keyed = [
             (read.task.lane, read.task.key)
             for job, read in zip(jobs, reads, strict=True)
@@ -149,10 +183,21 @@ class Tasks:
         rows = await self.records.load(unique) if unique else ()
         live = await self._live(rows) if any(isinstance(j.command, Replay) for j in jobs) else ()
         lines = await self.lines(keyed)
+        types = await self._types(jobs, reads)
         now = await self.records.now()
-        paused = {name: row.paused_for(now.wall) for name, row in lanes.items()}
         uniques = dict(zip(unique, rows, strict=True))
-        return _Around(now, paused, uniques, frozenset(live), lines)
+        return _Around(now, lanes, types, uniques, frozenset(live), lines)
+
+    async def _types(self, jobs: Sequence[Job], reads: Sequence[_Read]) -> dict[str, str]:
+        """The lanes of the types of unreadable rows that do not lie in a lane."""
+        strays = [
+            type_
+            for job, read in zip(jobs, reads, strict=True)
+            if read.why and read.row and (type_ := stray_type(job.id, read.row))
+        ]
+        rows = await self.records.load([f"type/{type_}" for type_ in strays]) if strays else ()
+        known = zip(strays, (layout.unpack(row, TypeRow) for row in rows), strict=True)
+        return {type_: row.lane for type_, row in known if row is not None}
 
     async def _live(self, uniques: Sequence[Row | None]) -> list[str]:
         """The holders of these unique keys that have not ended."""
@@ -173,12 +218,14 @@ class Tasks:
         if row is None:
             return None, Applied(lost)
         if read.why:
-            return _quarantine(job.id, row, read.why, around.now.wall), Applied(lost)
+            aside = set_aside(job.id, row, read.why, around.now.wall, around.types)
+            return aside, Applied(lost)
         if isinstance(read.body, Tombstone):
             return _buried(row, read.body, command, around.now.wall, lost)
         if isinstance(read.body, Quarantined):
             if isinstance(command, Purge):
-                return _forget(job.id, row, read.body), Applied(Said.APPLIED)
+                unique = around.uniques.get(key_of(job.id))
+                return forget(job.id, row, read.body, unique), Applied(Said.APPLIED)
             return None, Applied(lost)
         if read.body is None or read.task is None:  # decoding gives both, or a reason why not
             return None, Applied(lost)
@@ -188,14 +235,16 @@ class Tasks:
         self, job: Job, row: Row, before: Record, task: Task, around: _Around
     ) -> tuple[Group | None, Applied]:
         command, at = job.command, around.now.wall
-        paused = around.paused.get(task.lane, 0.0)
-        if isinstance(command, Promote) and (task.lane, task.key) in around.lines:
-            command = Promote(parked=True)
+        lane = around.lanes.get(task.lane, LaneRow())
+        paused = lane.paused_for(at)
+        if isinstance(command, Promote):
+            in_line = (task.lane, task.key) in around.lines
+            command = Promote(in_line, lane.paused_for(at) - lane.paused_for(before.due_at))
         did = step(task, before, command, at, paused)
         after = did.record
         if after is before:
-            if isinstance(command, Expunge | Promote) and did.verdict is Said.EARLY:
-                return _rearm(row, task, before, at, paused), Applied(did.verdict, before, task)
+            if isinstance(command, Expunge | Promote | Expire) and did.verdict is Said.EARLY:
+                return _rearm(row, task, before, at, lane), Applied(did.verdict, before, task)
             return None, Applied(did.verdict, before, task)
         if isinstance(command, Replay) and after is not None and command.edit is not None:
             task = decode_task(after.raw)
@@ -265,34 +314,15 @@ def _buried(
     return None, Applied(lost)
 
 
-def _rearm(row: Row, task: Task, record: Record, at: float, paused: float) -> Group | None:
+def _rearm(row: Row, task: Task, record: Record, at: float, lane: LaneRow) -> Group:
     """Put the alarm of a row that was found too early where it belongs."""
-    bucket, order, alarm = layout.place(task, record, at, paused)
+    bucket, order, alarm = layout.place(task, record, at, lane.paused_for(at))
+    if lane.paused and alarm is not None and not record.state.final:
+        # The end of the wait recedes while the lane is paused: look again ever more seldom.
+        still = max(STILL[0], min(STILL[1], (at - lane.paused_since) / 2))
+        due = record.due_at if record.state is State.SCHEDULED else at + still
+        alarm = max(alarm, min(due, at + still))
     return Group([Change(row.key, row.version, row.body, bucket, order, alarm)])
-
-
-def _quarantine(id: str, row: Row, why: str, at: float) -> Group:
-    """Set an undecodable row aside. It stays counted in the gauge of the bucket it was in."""
-    field = layout.gauge(row.bucket)
-    kind, _, rest = row.bucket.partition("/")
-    type_ = id.partition(":")[0]
-    # What a worker holds does not say its lane; a type's own name is the best guess then.
-    lane = rest.partition("/")[0] if kind in ("ready", "later", "line", "done") else type_
-    body = layout.pack_task(Quarantined(lane, field, why, row.body))
-    event = Event(id, 0, EventName.QUARANTINED, State.PENDING, at, lane, reason=why)
-    counts = {f"c/{lane}/{type_}/quarantined": 1} if field else {}
-    if kind == "line":
-        counts[f"k/{lane}/{rest.partition('/')[2]}"] = -1
-        counts[f"c/{lane}/{type_}/parked"] = -1
-    change = Change(row.key, row.version, body, layout.QUARANTINE, int(at * 1e6))
-    return Group([change], [_encode_event(event)], counts)
-
-
-def _forget(id: str, row: Row, body: Quarantined) -> Group:
-    """Remove a quarantined row; the ledger shows it as canceled."""
-    prefix = f"c/{body.lane}/{id.partition(':')[0]}/"
-    counts = {prefix + body.field: -1, prefix + "quarantined": -1, prefix + "canceled": 1}
-    return Group([Change(row.key, row.version, None)], (), counts if body.field else {})
 
 
 def _unique_key(task: Task) -> str:
