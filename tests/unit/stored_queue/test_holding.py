@@ -1,0 +1,259 @@
+"""Heartbeats, reclaiming from the dead, and outages (P1.2, P1.4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.queues import HEARTBEAT, LEASE, Bench, a_task
+from xqueue_core.calls import Did, Hold, Order, Settled
+from xqueue_core.errors import LeaseLost, Unknown
+from xqueue_core.task import State
+
+pytestmark = pytest.mark.anyio
+
+
+async def _pass(bench: Bench, seconds: float, *alive: str) -> None:
+    """Time in which these workers beat; the queue is maintained."""
+    for _ in range(int(seconds / HEARTBEAT)):
+        bench.later(HEARTBEAT)
+        for worker in alive:
+            await bench.beat(worker, answered=0)
+        await bench.queue.maintain(1.0)
+
+
+async def _alive(bench: Bench, worker: str) -> bool:
+    [row] = await bench.store.load([f"worker/{worker}"])
+    return row is not None
+
+
+async def test_what_a_dead_worker_held_is_taken_from_it(bench: Bench) -> None:
+    await bench.put(a_task(0), a_task(1))
+    await _pass(bench, LEASE + 2, "a", "b")
+    await bench.lease("a", 2)
+    await _pass(bench, LEASE - 2, "b")
+    assert (await bench.record("type:0")).state is State.PROCESSING
+    await _pass(bench, 4, "b")
+    assert not await _alive(bench, "a")
+    for n in range(2):
+        record = await bench.record(f"type:{n}")
+        assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 1)
+    with pytest.raises(LeaseLost):
+        await bench.lease("a")
+
+
+async def test_an_outage_of_twice_the_lease_reclaims_no_living_worker(bench: Bench) -> None:
+    await bench.put(a_task(0), a_task(1))
+    await _pass(bench, LEASE + 2, "a", "b")
+    [mine], [yours] = await bench.lease("a"), await bench.lease("b")
+    bench.later(2 * LEASE)
+    # a is the first to reach the store, and looks for the dead before b could say a word.
+    assert (await bench.beat("a", mine)).held == [Hold.KEPT]
+    await bench.queue.maintain(1.0)
+    bench.later(LEASE - 0.1)
+    await bench.beat("a", mine)
+    await bench.queue.maintain(1.0)
+    assert (await bench.beat("b", yours)).held == [Hold.KEPT]
+    await _pass(bench, LEASE, "a", "b")
+    assert (await bench.record("type:1")).losses == 0
+
+
+async def test_maintaining_before_the_first_heartbeat_reclaims_nobody(bench: Bench) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+    [mine] = await bench.lease("a")
+    bench.later(2 * LEASE)
+    for _ in range(3):
+        await bench.another().maintain(1.0)
+    assert (await bench.beat("a", mine)).held == [Hold.KEPT]
+
+
+async def test_another_boot_gives_everybody_a_whole_lease(bench: Bench) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+    [mine] = await bench.lease("a")
+    bench.clock.epoch, bench.clock.steady = "another", 3.0
+    await bench.beat("b")
+    await _pass(bench, LEASE - 2, "b")
+    assert (await bench.beat("a", mine)).held == [Hold.KEPT]
+    await _pass(bench, LEASE + 2, "b")
+    assert (await bench.record("type:0")).losses == 1
+
+
+async def test_the_beats_of_a_slow_worker_hide_no_outage(bench: Bench) -> None:
+    """a and b beat often, slow beats seldom: an outage short for it is a long one for them."""
+    await bench.put(a_task(0))
+    for n in range(80):
+        bench.later(HEARTBEAT)
+        await bench.beat("a", lease=5.0)
+        await bench.beat("b", lease=5.0)
+        if n % 12 == 0:
+            await bench.beat("slow", lease=60.0, heartbeat=12.0)
+        await bench.queue.maintain(1.0)
+    [mine] = await bench.lease("a")
+    bench.later(2 * 5.0)
+    await bench.beat("b", lease=5.0)
+    await bench.queue.maintain(1.0)
+    assert (await bench.beat("a", mine, lease=5.0)).held == [Hold.KEPT]
+
+
+async def test_a_worker_marked_dead_while_it_beats_loses_all_and_begins_anew(
+    bench: Bench,
+) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+    [mine] = await bench.lease("a")
+    await _pass(bench, LEASE - 1, "b")
+
+    async def reclaim() -> None:
+        bench.later(2.0)
+        await bench.beat("b")
+        await bench.another().maintain(1.0)
+
+    bench.records.before("swap", reclaim)  # between the look and the renewal
+    assert (await bench.beat("a", mine)).held == [Hold.LOST]
+    assert await bench.settle(mine) is Settled.LOST
+    assert (await bench.record("type:0")).losses == 1
+    [again] = await bench.lease("a")
+    assert again.token > mine.token
+
+
+async def test_a_worker_that_beats_just_before_it_would_be_marked_lives(bench: Bench) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+    [mine] = await bench.lease("a")
+    await _pass(bench, LEASE - 1, "b")
+    bench.later(2.0)
+    await bench.beat("b")
+
+    async def beat() -> None:
+        assert (await bench.beat("a", mine)).held == [Hold.KEPT]
+
+    bench.records.before("swap", beat)
+    await bench.queue.maintain(1.0)
+    assert (await bench.record("type:0")).losses == 0
+    assert await bench.settle(mine) is Settled.APPLIED
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+async def test_another_finishes_what_died_while_it_reclaimed(bench: Bench, nth: int) -> None:
+    await bench.put(a_task(0), a_task(1, unique_key="hash"))
+    await _pass(bench, LEASE + 2, "a", "b")
+    await bench.lease("a", 2)
+    await _pass(bench, LEASE - 1, "b")
+    bench.later(2.0)
+    await bench.beat("b")
+    bench.records.lose_reply(nth)  # marked dead; or what it held was lost; or it was forgotten
+    with pytest.raises(Unknown):
+        await bench.queue.maintain(1.0)
+    await bench.another().maintain(1.0)
+    assert not await _alive(bench, "a")
+    for n in range(2):
+        record = await bench.record(f"type:{n}")
+        assert (record.state, record.losses) == (State.PENDING, 1)
+
+
+async def test_a_lease_under_way_while_its_worker_is_given_up_strands_nothing(
+    bench: Bench,
+) -> None:
+    """A process stands still between its look and its swap, wakes, and is then killed."""
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+
+    async def give_up() -> None:
+        await _pass(bench, LEASE + 2, "b")
+        assert not await _alive(bench, "a")
+
+    bench.records.before("swap", give_up)
+    await bench.lease("a")
+    await _pass(bench, LEASE + 2, "b")
+    assert (await bench.record("type:0")).state is State.PENDING
+
+
+async def test_a_lease_under_way_while_its_worker_leaves_strands_nothing(bench: Bench) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, 2, "a", "b")
+
+    async def leave() -> None:
+        await bench.beat("a", leaving=True)
+
+    bench.records.before("swap", leave)
+    await bench.lease("a")
+    await _pass(bench, LEASE + 2, "b")
+    assert (await bench.record("type:0")).state is State.PENDING
+
+
+async def test_giving_up_an_old_life_does_not_end_the_new_one(bench: Bench) -> None:
+    """A process that reclaims stands still; meanwhile the worker comes back and leases."""
+    await bench.put(a_task(0), a_task(1))
+    await _pass(bench, LEASE + 2, "a", "b")
+    await bench.lease("a")
+    await _pass(bench, LEASE - 1, "b")
+    bench.later(2.0)
+    await bench.beat("b")
+    came_back = []
+
+    async def come_back() -> None:
+        assert (await bench.beat("a")).held == []
+        came_back.extend(await bench.lease("a", 2))
+
+    bench.records.before("swap", come_back, nth=3)  # before it forgets the worker
+    await bench.queue.maintain(1.0)
+    assert len(came_back) == 2
+    assert await _alive(bench, "a")
+    assert await bench.lease("a", 2) == []
+    assert (await bench.beat("a", *came_back)).held == [Hold.KEPT] * 2
+
+
+async def test_a_heartbeat_whose_reply_was_lost_is_repeated(bench: Bench) -> None:
+    await bench.put(a_task(0), a_task(1))
+    await bench.beat("a")
+    [mine] = await bench.lease("a")
+    await bench.lease("a")
+    for nth in (1, 2):
+        bench.records.lose_reply(nth)
+        with pytest.raises(Unknown):
+            await bench.beat("a", mine)
+        assert (await bench.beat("a", mine)).held == [Hold.KEPT]
+        if nth == 1:
+            await bench.lease("a")
+    assert (await bench.record("type:1")).attempt == 0
+
+
+async def test_a_worker_that_leaves_hands_back_what_is_left(bench: Bench) -> None:
+    await bench.put(a_task(0))
+    await bench.beat("a")
+    [mine] = await bench.lease("a")
+    assert (await bench.beat("a", mine, leaving=True)).held == [Hold.LOST]
+    record = await bench.record("type:0")
+    assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 0)
+    assert not await _alive(bench, "a")
+
+
+async def test_the_third_worker_that_dies_with_a_task_ends_it(bench: Bench) -> None:
+    await bench.put(a_task(0), a_task(1))
+    for n in range(3):
+        await _pass(bench, 2, f"w{n}", "b")
+        deliveries = await bench.lease(f"w{n}", 2)
+        assert [one.losses for one in deliveries] == ([n, n] if n == 0 else [n])
+        if n == 0:
+            await bench.settle(deliveries[1])
+        await _pass(bench, 2 * LEASE + 2, "b")
+    record = await bench.record("type:0")
+    assert (record.state, record.reason, record.losses) == (State.FAILED, "worker_lost", 3)
+
+
+async def test_orders_reach_a_worker_until_it_is_gone(bench: Bench) -> None:
+    [unknown] = await bench.queue.control([Order("a", quiet=True)])
+    assert unknown.did is Did.UNKNOWN
+    await bench.beat("a")
+
+    async def other() -> None:
+        await bench.queue.control([Order("a", quiet=True)])
+
+    bench.records.before("swap", other)
+    await bench.queue.control([Order("a", quiet=True, stop=True)])
+    reply = await bench.beat("a")
+    assert (reply.quiet, reply.stop) == (True, True)
+    await bench.beat("a", leaving=True)
+    reply = await bench.beat("a")
+    assert (reply.quiet, reply.stop) == (False, False)
