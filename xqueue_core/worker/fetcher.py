@@ -110,14 +110,14 @@ class Fetcher:
         if self._closed or self.quiet:
             # An answer that was never received must still be fetched, or it would be stranded.
             return Asked([], 0, 0.0) if self._unanswered else None
-        idle = self._limiter.idle
-        if self._brake() or (self._desk.room < self._least and not idle):
+        if self._brake() or (self._desk.room < self._least and not self._limiter.idle):
             return None
         wants = self._wants()
         if not wants:
             return None
         # With permits in hand the answer is wanted at once: idle permits keep others out.
-        return Asked(wants, self._desk.room, 0.0 if idle else self._wait)
+        eager = any(want.limit and self._limiter.limited(want.lane) for want in wants)
+        return Asked(wants, self._desk.room, 0.0 if eager else self._wait)
 
     def _wants(self) -> list[Want]:
         room, plain = self._desk.room, self._desk.thread_room

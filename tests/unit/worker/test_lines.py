@@ -1,0 +1,138 @@
+"""Keys' lines: who is let go, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from support.fake_queue import FakeQueue
+from support.virtual import run, tools
+from unit.worker.parts import settle_down
+from xqueue_core.abc import Semaphore
+from xqueue_core.calls import Line, Unpark
+from xqueue_core.errors import Unavailable
+from xqueue_core.permits import Answer, KeyInfo, Permit, Renewed, Request
+from xqueue_core.worker.lines import Lines, divided
+
+
+class Known(Semaphore):
+    """A semaphore that only knows who holds what."""
+
+    def __init__(self, **holders: int) -> None:
+        self.limit: int | None = 3
+        self.holders: dict[str, int] = holders
+
+    async def acquire(self, requests: Sequence[Request], wait: float) -> list[Answer]:
+        raise AssertionError("not asked for here")
+
+    async def renew(
+        self, worker: str, permits: Sequence[Permit], watch: Sequence[str], lease: float
+    ) -> Renewed:
+        raise AssertionError("not asked for here")
+
+    async def release(self, permits: Sequence[Permit]) -> None:
+        raise AssertionError("not asked for here")
+
+    async def set_limit(self, key: str, limit: int | None, *, pinned: bool = True) -> None:
+        raise AssertionError("not asked for here")
+
+    async def inspect(self, keys: Sequence[str]) -> list[KeyInfo]:
+        return [KeyInfo(key=key, limit=self.limit, holders=self._of(key)) for key in keys]
+
+    def _of(self, key: str) -> dict[str, str]:
+        count = self.holders.get(key.rpartition(":")[2], 0)
+        return {str(n): "w" for n in range(count)}
+
+
+def counts(queue: FakeQueue) -> list[tuple[str, int]]:
+    """What was unparked: keys and how many."""
+    return [(one.key, one.count) for one in queue.commands if isinstance(one, Unpark)]
+
+
+def test_a_permit_that_is_given_back_lets_one_go() -> None:
+    async def main() -> None:
+        queue = FakeQueue()
+        lines = Lines(queue, Known(), ["job"], tools())
+        task = asyncio.create_task(lines.run())
+        back = [
+            Permit(id="1", key="key:job:a:b", token=1),
+            Permit(id="2", key="key:job:a:b", token=2),
+        ]
+        lines.released([*back, Permit(id="3", key="lane:job", token=3)])
+        lines.released([Permit(id="4", key="key:job:c")])  # only left the line
+        await settle_down()
+        assert counts(queue) == [("a:b", 2)]
+        task.cancel()
+
+    run(main())
+
+
+def test_a_key_that_came_free_while_its_task_was_parked_is_noticed() -> None:
+    async def main() -> None:
+        queue = FakeQueue()
+        lines = Lines(queue, Known(full=3, free=1), ["job"], tools())
+        task = asyncio.create_task(lines.run())
+        lines.parked("job", "full")
+        lines.parked("job", "free")
+        await settle_down()
+        assert counts(queue) == [("free", 2)]
+        task.cancel()
+
+    run(main())
+
+
+def test_two_looks_that_agree_let_go_what_is_missing() -> None:
+    async def main() -> None:
+        queue = FakeQueue()
+        semaphore = Known(a=1, b=3)
+        queue.lines = [
+            Line(lane="job", key="a", waiting=5),
+            Line(lane="job", key="b", waiting=5),
+        ]
+        lines = Lines(queue, semaphore, ["job"], tools())
+        await lines.look(semaphore)
+        assert counts(queue) == []  # a task just let go may be on its way to its permit
+        semaphore.holders["a"] = 2
+        await lines.look(semaphore)
+        assert counts(queue) == [("a", 1)]
+        semaphore.limit = None  # nobody has said it since the semaphore was lost
+        await lines.look(semaphore)
+        assert counts(queue)[1:] == [("a", 1)]
+        queue.lines = []
+        await lines.look(semaphore)
+        assert len(counts(queue)) == 2
+
+    run(main())
+
+
+def test_looks_come_twice_within_two_seconds_and_survive_an_outage() -> None:
+    async def main() -> None:
+        queue = FakeQueue()
+        queue.lines = [Line(lane="job", key="a", waiting=5)]
+        task = asyncio.create_task(Lines(queue, Known(), ["job"], tools()).watch())
+        await asyncio.sleep(1.9)
+        assert len(counts(queue)) >= 1
+        queue.fail["parked"] = deque([Unavailable("away"), RuntimeError("bug")])
+        before = len(counts(queue))
+        await asyncio.sleep(5)
+        assert len(counts(queue)) > before
+        task.cancel()
+
+    run(main())
+
+
+def test_a_key_with_a_line_per_shard_goes_oldest_head_first() -> None:
+    lines = [
+        Line(lane="job", key="a", waiting=1, shard="s1", head_at=30.0),
+        Line(lane="job", key="a", waiting=5, shard="s2", head_at=10.0),
+        Line(lane="job", key="a", waiting=5, shard="s3", head_at=20.0),
+    ]
+
+    def shares(count: int) -> dict[str, int]:
+        return {one.shard: one.count for one in divided(lines, count)}
+
+    assert shares(1) == {"s2": 1}
+    assert shares(4) == {"s2": 2, "s3": 1, "s1": 1}
+    assert shares(100) == {"s1": 1, "s2": 5, "s3": 5}
+    assert divided([], 3) == []
