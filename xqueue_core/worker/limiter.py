@@ -144,7 +144,7 @@ class Limiter:
             self._give_back(lane, len(lane.idle))
         else:
             lane.work = True
-            self._look()
+        self._look()
 
     def trim(self) -> None:
         """Give back idle permits beyond the free slots: they would only keep others out."""
@@ -152,6 +152,7 @@ class Limiter:
         for lane in self._lanes.values():
             if len(lane.idle) > room:
                 self._give_back(lane, len(lane.idle) - room)
+                self._look()
             room = max(0, room - len(lane.idle))
 
     def freed(self, job: Job) -> None:
@@ -197,7 +198,8 @@ class Limiter:
         return self._request(self._lanes[job.lane], queue=False, running=True)
 
     def registered(self, job: Job, grip: Grip) -> None:
-        """That request was granted."""
+        """That request was granted, above the limit if need be: it serves no other task."""
+        grip.yielding = True
         grip.job, job.permit = job, grip
         self._lanes[job.lane].used += 1
 
@@ -315,7 +317,7 @@ class Limiter:
         elif grant is Grant.GRANTED:
             granted.add(lane.name)
             grip = self._permits.granted(request, token, lane.name)
-            if wanted:
+            if wanted and lane.work:
                 lane.idle.append(grip)
             else:
                 self._permits.release(grip)

@@ -102,7 +102,7 @@ def test_nothing_starts_on_a_stale_lease() -> None:
         @app.task
         async def job(n: int) -> None:
             ran.append(n)
-            await asyncio.sleep(20)
+            await asyncio.sleep(13)
 
         one = Executing(app, concurrency=1)
         for n in range(3):
