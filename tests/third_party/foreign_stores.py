@@ -21,9 +21,9 @@ async def open_records(
     kind: str, folder: Path, clock: Clock = host_clock, namespace: str = "xqueue"
 ) -> AsyncIterator[Records]:
     """Open a store of this kind in this folder."""
-    from third_party.sql_records.sql_records import SqlRecords
-    from xqueue_logfile import LogRecords
+    from xqueue_logfile import LogRecords  # type: ignore[import-not-found, unused-ignore]
 
+    from third_party.sql_records.sql_records import SqlRecords
     from xqueue_memory import MemoryRecords
 
     name, _, mode = kind.partition("-")
@@ -47,5 +47,4 @@ def pytest_configure() -> None:
     """Before any test module takes the names from there."""
     from support import stores
 
-    stores.KINDS = KINDS
-    stores.open_records = open_records
+    vars(stores).update(KINDS=KINDS, open_records=open_records)

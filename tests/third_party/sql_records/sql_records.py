@@ -127,17 +127,17 @@ class SqlRecords(Records):
 
     def _transact(self, work: Callable[[], T], begin: str) -> T:
         with self._lock:
+            error: type[Unavailable | Unknown] = Unavailable
             try:
-                self._db.execute(begin)
-                answer = work()
-                self._db.execute("COMMIT")
+                with self._db:  # commits, or rolls back
+                    self._db.execute(begin)
+                    answer = work()
+                    error = Unknown  # if the commit itself fails
                 return answer
-            except sqlite3.OperationalError as error:  # locked, the disk is full, ...
-                raise (Unavailable if self._db.in_transaction else Unknown)(str(error)) from error
-            except sqlite3.Error as error:
-                raise Refused(str(error)) from error
-            finally:
-                self._db.rollback()  # does nothing after a commit
+            except sqlite3.OperationalError as problem:  # locked, the disk is full, ...
+                raise error(str(problem)) from problem
+            except sqlite3.Error as problem:
+                raise Refused(str(problem)) from problem
 
     def close(self) -> None:
         with self._lock:

@@ -6,11 +6,11 @@ import os
 import random
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -20,6 +20,11 @@ from xqueue_core.stored import Records
 from xqueue_core.stored.clock import Clock
 from xqueue_core.stored.records import ANY, Change, Group, Log, Now, Row, Scan
 
+T = TypeVar("T")
+
+#: Seconds to wait for another writer.
+PATIENCE = 5.0
+
 
 class Commit(NamedTuple):
     """One step, applied all or none. In the file: its CRC, then itself as JSON, and a newline."""
@@ -28,6 +33,7 @@ class Commit(NamedTuple):
     counts: dict[str, int]
     log: list[tuple[int, float, list[bytes]]]  # (cursor, wall, events)
     cursor: int  # of the newest entry of the log, also if that was dropped
+    trim: float = 0.0  # drop what was logged before
 
     def line(self) -> bytes:
         body = msgspec.json.encode(self)
@@ -93,18 +99,25 @@ class LogRecords(Records):
 
     async def trim(self, before: float) -> None:
         self._look()
-        # Here at once; in the file when it is next made small.
-        del self._log[: len([*takewhile(lambda entry: entry[1] < before, self._log)])]
+        if self._log and self._log[0][1] < before:
+            await self._alone(lambda: self._append(Commit([], {}, [], self._cursor, before)))
 
     async def swap(self, groups: Sequence[Group]) -> list[bool]:
+        return await self._alone(lambda: self._swap(groups))
+
+    async def _alone(self, work: Callable[[], T]) -> T:
+        """Do it while nobody else writes, with everything read that others wrote."""
         try:
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(PATIENCE):
                 while not self._locked():
                     await asyncio.sleep(random.uniform(0.0001, 0.001))
         except TimeoutError as error:
             raise Unavailable(f"{self._path} is locked by another process") from error
         try:  # no await from here on, so that nobody of this process comes in between
-            return self._swap(groups)
+            if b"\n" in self._read()[:-1]:
+                raise Refused(f"{self._path} is damaged at byte {self._at}: restore a backup")
+            self._file.truncate(self._at)  # what a killed writer left behind
+            return work()
         except OSError as error:
             raise Unknown(f"{self._path}: {error}") from error
         finally:
@@ -117,9 +130,6 @@ class LogRecords(Records):
         return False
 
     def _swap(self, groups: Sequence[Group]) -> list[bool]:
-        if b"\n" in self._read()[:-1]:
-            raise Refused(f"{self._path} is damaged at byte {self._at}: restore a backup")
-        self._file.truncate(self._at)  # what a killed writer left behind
         after: dict[str, Change] = {}
         counts, events, verdicts = Counter[str](), list[bytes](), list[bool]()
         for group in groups:
@@ -132,13 +142,16 @@ class LogRecords(Records):
                 events += group.events
         log = [(self._cursor + 1, self._clock().wall, events)] if events else []
         if after or counts or log:
-            line = Commit([*after.values()], counts, log, self._cursor + len(log)).line()
-            if self._file.write(line) < len(line):
-                raise Unavailable(f"{self._path}: the disk is full")  # half a line does not count
-            self._read()
+            self._append(Commit([*after.values()], counts, log, self._cursor + len(log)))
+        return verdicts
+
+    def _append(self, commit: Commit) -> None:
+        line = commit.line()
+        if self._file.write(line) < len(line):
+            raise Unavailable(f"{self._path}: the disk is full")  # half a line does not count
+        self._read()
         if self._changes > self._slack + 3 * len(self._rows):
             self._make_small()
-        return verdicts
 
     def _make_small(self) -> None:
         counts = {name: count for name, count in self._counts.items() if count}
@@ -182,6 +195,7 @@ class LogRecords(Records):
                 for name, place in _places(change):
                     insort(self._lists[name], place)
         self._counts.update(commit.counts)
+        del self._log[: len([*takewhile(lambda entry: entry[1] < commit.trim, self._log)])]
         self._log += commit.log
         self._cursor = commit.cursor
         self._changes += len(commit.changes) + 1
