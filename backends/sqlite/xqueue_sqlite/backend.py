@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -62,10 +62,10 @@ class SqliteBackend(Backend):
             ConfigError: the file cannot be used; the message says what to do.
             Unavailable: another process holds it for longer than ``busy_timeout``.
         """
-        return self._open(settings)
+        return self._open(settings, role)
 
     @asynccontextmanager
-    async def _open(self, settings: SqliteSettings) -> AsyncIterator[Faces]:
+    async def _open(self, settings: SqliteSettings, role: Role) -> AsyncIterator[Faces]:
         from xqueue_core.stored import faces
 
         options = settings.file_options()
@@ -74,9 +74,12 @@ class SqliteBackend(Backend):
         store = self._take(key)
         try:
             await store.started()
-            yield faces(
-                SqliteRecords(store), store.bell, settings.options(), self.capabilities(settings)
-            )
+            async with AsyncExitStack() as stack:
+                here = None
+                if role is Role.WORKER:
+                    here = await stack.enter_async_context(store.reads_here())
+                records = SqliteRecords(store, here)
+                yield faces(records, store.bell, settings.options(), self.capabilities(settings))
         finally:
             await self._give_back(key)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from xqueue_core.errors import Refused
 
-#: Most groups, or other work, served at once.
+#: Most groups written, or rows read, at once.
 _MOST = 2_000
 
 
@@ -22,7 +22,7 @@ class Work(Protocol):
 
     @property
     def weight(self) -> int:
-        """How much it is, 1 or more."""
+        """How much it is, by the measure of ``_MOST``."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The readers of an open file: each in a thread and with a connection of its own."""
+"""The readers of an open file, each with a connection of its own."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ _events = msgspec.msgpack.Decoder(list[bytes])
 
 
 class Read(NamedTuple):
-    """Work: a call of one of the functions below."""
+    """Work: a call of one of the functions below.
+
+    Attributes:
+        weight: how many rows it finds at most.
+    """
 
     query: Callable[..., Any]
     values: tuple[Any, ...]
-    weight: int = 1
+    weight: int
 
 
 class Reader:
-    """Serves reads; lives in its desk's thread."""
+    """Serves reads in one thread: its desk's, or that of an event loop."""
 
     def __init__(
         self, connection: sqlite3.Connection, identity: Identity, statements: Statements
@@ -45,12 +49,16 @@ class Reader:
 
     def serve(self, works: Sequence[Read]) -> Sequence[Any]:
         """What each read found, or the exception to raise."""
-        return [self._read(work) for work in works]
+        return [self._serve(work) for work in works]
 
-    def _read(self, work: Read) -> Any:
+    def read(self, work: Read) -> Any:
+        """What a read found. Raises what SQLite raises."""
+        self._identity.check()
+        return work.query(self._connection, self._statements, *work.values)
+
+    def _serve(self, work: Read) -> Any:
         try:
-            self._identity.check()
-            return work.query(self._connection, self._statements, *work.values)
+            return self.read(work)
         except Exception as error:  # noqa: BLE001 - the caller gets it
             return translated(error, self._identity.path, Doing.CALL)
 

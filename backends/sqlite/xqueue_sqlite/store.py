@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from xqueue_sqlite import forking
 from xqueue_sqlite.bell import SharedBell
 from xqueue_sqlite.connection import FileOptions, Patience, connect, prepare_tables
 from xqueue_sqlite.desk import Desk
+from xqueue_sqlite.here import ReadsHere
 from xqueue_sqlite.place import MOUNTS, Identity, prepare
 from xqueue_sqlite.reader import Read, Reader
 from xqueue_sqlite.statements import Statements
@@ -59,6 +61,11 @@ class Store:
             await self._bell.close()
 
     @property
+    def path(self) -> str:
+        """The file, as it was found when it was opened."""
+        return self._identity.path
+
+    @property
     def bell(self) -> SharedBell:
         """The bell of all processes that have the file open."""
         assert self._bell is not None  # noqa: S101 - made before started() returns
@@ -71,6 +78,17 @@ class Store:
     async def read(self, work: Read) -> Any:
         """Have a query answered by the reader."""
         return await self._reads.ask(work)
+
+    @asynccontextmanager
+    async def reads_here(self) -> AsyncIterator[ReadsHere]:
+        """Answers for short reads on the running loop, by a connection of its own."""
+        # Made by the reader's thread, so that opening it does not hold up the loop.
+        connection = await self._reads.ask(Read(self._another, (), 1))
+        here = ReadsHere(Reader(connection, self._identity, self._statements), self)
+        try:
+            yield here
+        finally:
+            here.close()
 
     def inherited(self) -> Iterable[object]:
         """What a forked child must not close."""
@@ -93,10 +111,16 @@ class Store:
 
     def _make_reader(self) -> Reader:
         self._writes.wait_opened()
-        path = self._identity.path
-        connection = connect(path, self._options, self._patience, reading=True)
+        return Reader(self._reading(self._options), self._identity, self._statements)
+
+    def _another(self, *_: object) -> sqlite3.Connection:
+        """A connection for short reads, which are not to wait."""
+        return self._reading(replace(self._options, busy_timeout=0.0))
+
+    def _reading(self, options: FileOptions) -> sqlite3.Connection:
+        connection = connect(self._identity.path, options, self._patience, reading=True)
         self._connections.append(connection)
-        return Reader(connection, self._identity, self._statements)
+        return connection
 
 
 @asynccontextmanager
