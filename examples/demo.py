@@ -60,8 +60,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, default=Path(), help="the folder; by default this one")
     parser.add_argument("--url", help="the broker; by default an SQLite file in --state")
     parser.add_argument("--state", type=Path, default=Path(".demo"), help="where its files are")
-    parser.add_argument("--workers", type=int, default=2, help="worker processes")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes: 1 or more")
     options = parser.parse_args()
+    if options.workers < 1:
+        parser.error("--workers must be 1 or more")
     options.state, options.dir = options.state.resolve(), options.dir.resolve()
     return options
 
@@ -113,7 +115,7 @@ async def demo(options: argparse.Namespace) -> int:
     if work is None:
         listing = folder.list_files(options.dir, options.state)
         work = run.begin(target, options.state, listing)
-    configure(url, f"demo-{target.key}", options.url is None)
+    configure(url, f"demo-{target.key}", options)
     announce(console, work, listing)
     if work.names:
         timing = await perform(console, work, options.workers)
@@ -124,9 +126,11 @@ async def demo(options: argparse.Namespace) -> int:
     return 1 if report.print_failures(console, work, listing.unreadable) else 0
 
 
-def configure(url: str, namespace: str, alone: bool) -> None:
+def configure(url: str, namespace: str, options: argparse.Namespace) -> None:
     """Settings for the app here and in the workers, by the environment as in real life."""
-    if alone:  # without a broker of the user's, nothing that is configured here matters
+    if (
+        options.url is None
+    ):  # without a broker of the user's, nothing that is configured here matters
         for name in [name for name in os.environ if name.startswith("XQUEUE_")]:
             del os.environ[name]
     os.environ.update(
@@ -134,8 +138,9 @@ def configure(url: str, namespace: str, alone: bool) -> None:
         XQUEUE_NAMESPACE=namespace,
         XQUEUE_LEASE=str(LEASE),
         XQUEUE_GRACE=str(GRACE),
-        # More than the limit in every worker, so that it is the limit that holds them.
-        XQUEUE_CONCURRENCY=str(2 * files.LIMIT),
+        # Together more than the limit, so that it is the limit that holds them; and of two or
+        # more none so many that it could take all.
+        XQUEUE_CONCURRENCY=str(1 + files.LIMIT // options.workers),
     )
 
 

@@ -91,8 +91,8 @@ async def _watched(watching: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
 async def _stop(workers: list[asyncio.subprocess.Process], patience: float) -> None:
     try:
         for worker in workers:
-            if worker.returncode is None:
-                worker.terminate()
+            if worker.stdin is not None:
+                worker.stdin.close()  # asks a supervised worker to stop
         async with asyncio.timeout(patience):
             await asyncio.gather(*(worker.wait() for worker in workers))
     except TimeoutError:

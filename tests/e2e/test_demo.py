@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.demo_runs import Demo, alive, ended, kill_group, peak, wait_until
+from support.demo_runs import Demo, alive, children, ended, kill_group, peak, wait_until
 
 #: Of the files in their order, every eighth meets an injected fault, beginning with the first.
 FAULTY = slice(0, None, 8)
@@ -54,7 +54,7 @@ def test_retries_happen_and_are_announced(demo: Demo) -> None:
 
 
 def test_the_limit_is_reached_and_never_exceeded(demo: Demo) -> None:
-    demo.fill(24, 2_000_000)
+    demo.fill(40, 2_000_000)
     code, output = demo.run()
     assert code == 0, output
     assert peak(demo.history()) == 4
@@ -213,17 +213,19 @@ def test_two_at_once_are_refused(demo: Demo) -> None:
 def test_workers_end_with_their_parent(demo: Demo) -> None:
     demo.fill(30, 2_000_000)
     first = demo.start()
-    wait_until("it is at work", lambda: len(demo.pids()) == 2)
+    wait_until("it is at work", demo.starts)
+    workers = children(first)
+    assert len(workers) == 2
     first.kill()
-    wait_until("its workers have ended", lambda: not any(map(alive, demo.pids())), 15)
+    wait_until("its workers have ended", lambda: not any(map(alive, workers)), 15)
     ended(first)
 
 
 def test_if_every_worker_dies_it_says_so(demo: Demo) -> None:
     demo.fill(30, 2_000_000)
     first = demo.start()
-    wait_until("it is at work", lambda: len(demo.pids()) == 2)
-    for pid in demo.pids():
+    wait_until("it is at work", demo.starts)
+    for pid in children(first):
         os.kill(pid, signal.SIGKILL)
     code, output = ended(first)
     assert code == 1
@@ -233,12 +235,21 @@ def test_if_every_worker_dies_it_says_so(demo: Demo) -> None:
 def test_one_dead_worker_is_made_up_for(demo: Demo) -> None:
     made = demo.fill(20, 2_000_000)
     first = demo.start()
-    wait_until("it is at work", lambda: len(demo.pids()) == 2)
+    wait_until("it is at work", demo.starts)
     os.kill(min(demo.pids()), signal.SIGKILL)
     code, output = ended(first)
     assert code == 0, output
     assert demo.recorded() == set(map(str, made))
     assert int(output.partition("at one time")[2].split()[0]) <= 4
+
+
+def test_stopped_from_the_keyboard_it_ends_soon(demo: Demo) -> None:
+    demo.fill(30, 2_000_000)
+    first = demo.start()
+    wait_until("it is at work", demo.starts)
+    os.killpg(first.pid, signal.SIGINT)  # as a terminal does: to all of them at once
+    wait_until("it has ended", lambda: first.poll() is not None, 8)
+    assert ended(first)[0] == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize(("env", "bars"), [({}, True), ({"NO_COLOR": "1"}, False)])

@@ -35,6 +35,13 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def children(demo: subprocess.Popen[str]) -> list[int]:
+    """The worker processes of a demo."""
+    return [
+        int(pid) for pid in Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    ]
+
+
 class Demo:
     """The demo over one folder, with its state beside it."""
 
