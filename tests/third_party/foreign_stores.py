@@ -23,7 +23,7 @@ async def open_records(
     """Open a store of this kind in this folder."""
     from xqueue_logfile import LogRecords  # type: ignore[import-not-found, unused-ignore]
 
-    from third_party.sql_records.sql_records import SqlRecords
+    from third_party.sql_records.xqueue_sql.records import SqlRecords
     from xqueue_memory import MemoryRecords
 
     name, _, mode = kind.partition("-")

@@ -11,19 +11,28 @@ from typing import Any
 
 import pytest
 
-from third_party.sql_records.sql_backend import SqlBackend, SqlSettings
-from third_party.sql_records.sql_records import SqlRecords
+from support.docs_page import snippets
+from third_party.sql_records.xqueue_sql import SqlBackend, SqlSettings
+from third_party.sql_records.xqueue_sql.records import SqlRecords
 from xqueue_core.conformance import BackendHarness, ConformanceSuite, Harness
 from xqueue_core.errors import Refused, Unavailable
 from xqueue_core.stored.records import ABSENT, Change, Group
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+GUIDE = HERE.parents[2] / "docs" / "writing-a-backend.md"
+FILES = ("pyproject.toml", "xqueue_sql/__init__.py", "xqueue_sql/records.py")
 ONE = [Group([Change("a", ABSENT, b"1")], [b"event"], {"count": 1})]
 
 
 def test_a_sql_database_takes_about_100_lines() -> None:
-    lines = (HERE / "sql_records.py").read_text(encoding="utf-8").splitlines()
+    lines = (HERE / "xqueue_sql" / "records.py").read_text(encoding="utf-8").splitlines()
     assert 60 < sum(1 for line in lines if line.strip()) <= 120
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_guide_shows_what_is_tested(name: str) -> None:
+    shown = {one.file: one.text for one in snippets(GUIDE.read_text(encoding="utf-8"))}
+    assert shown[name] == (HERE / name).read_text(encoding="utf-8")
 
 
 def test_a_database_that_is_locked_is_unavailable_and_unchanged(tmp_path: Path) -> None:

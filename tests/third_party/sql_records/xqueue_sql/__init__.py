@@ -1,4 +1,4 @@
-"""The rest of the example: settings, bell and backend over :class:`SqlRecords`."""
+"""XQueue on a SQL database: settings, bell and backend over :class:`SqlRecords`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xqueue_core.stored.clock import Clock, host_clock
 from xqueue_core.stored.records import Wait
 from xqueue_core.stored.settings import StoredSettings
 
-from .sql_records import SqlRecords
+from .records import SqlRecords
 
 
 class SqlSettings(StoredSettings):
