@@ -27,6 +27,8 @@ RECYCLE = 75
 LAST = 2.0
 #: Seconds beyond the grace time after which an orphan ends whatever happens.
 ORPHAN = 15.0
+#: Longest time until the main thread sees a signal (seconds).
+LOOK_EVERY = 0.25
 #: Seconds within which a further signal is the same wish.
 SAME = 0.2
 
@@ -49,7 +51,10 @@ def run(app: XQueue, *, name: str | None, burst: bool, supervised: bool) -> int:
         if supervised:
             _watch_parent(worker, app.settings().grace)
         handlers.start()
-        worker.ended.wait()
+        # The system may hand a signal to another thread; this one, which alone runs the handlers
+        # of signals, is then not woken. So it looks by itself, often enough to stop within 1 s.
+        while not worker.ended.wait(LOOK_EVERY):
+            pass
         handlers.join(LAST)
     finally:
         for one, handler in before.items():
