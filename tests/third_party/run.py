@@ -20,6 +20,8 @@ FOREIGN = HERE / "logfile"
 
 LIST = """
 import sys
+import xqueue_core
+assert xqueue_core.__file__.startswith(sys.prefix), "the wheel is tested, not the source tree"
 from xqueue_core.plugins import BACKENDS, list_plugins
 found = {plugin.name: plugin for plugin in list_plugins(BACKENDS)}
 assert found["logfile"].distribution == "xqueue-logfile", found

@@ -71,34 +71,34 @@ class LogRecords(Records):
         return self._clock()
 
     async def load(self, keys: Sequence[str]) -> list[Row | None]:
-        self._look()
+        await self._look()
         return [self._row(key) if key in self._rows else None for key in keys]
 
     async def scan(self, scans: Sequence[Scan]) -> list[list[Row]]:
-        self._look()
+        await self._look()
         return [self._listed(scan.bucket, scan.after, scan.limit) for scan in scans]
 
     async def due(self, limit: int) -> tuple[list[Row], float | None]:
-        self._look()
+        await self._look()
         alarms, wall = self._lists[None], self._clock().wall
         passed = bisect_right(alarms, wall, key=lambda place: place[0])
         coming = alarms[passed][0] if passed < len(alarms) else None
         return self._listed(None, (float("-inf"), ""), min(passed, limit)), coming
 
     async def counts(self, prefix: str, after: str, limit: int) -> list[tuple[str, int]]:
-        self._look()
+        await self._look()
         named = (item for item in self._counts.items() if item[0].startswith(prefix))
         return sorted((name, count) for name, count in named if count and name > after)[:limit]
 
     async def log(self, after: int | None, limit: int) -> Log:
-        self._look()
+        await self._look()
         first = self._cursor + 1 - len(self._log)
         start = len(self._log) if after is None else max(after + 1 - first, 0)
         found = self._log[start : start + limit]
         return Log([(cursor, events) for cursor, _, events in found], first, self._cursor)
 
     async def trim(self, before: float) -> None:
-        self._look()
+        await self._look()
         if self._log and self._log[0][1] < before:
             await self._alone(lambda: self._append(Commit([], {}, [], self._cursor, before)))
 
@@ -109,6 +109,7 @@ class LogRecords(Records):
         """Do it while nobody else writes, with everything read that others wrote."""
         try:
             async with asyncio.timeout(PATIENCE):
+                await asyncio.sleep(0)
                 while not self._locked():
                     await asyncio.sleep(random.uniform(0.0001, 0.001))
         except TimeoutError as error:
@@ -163,7 +164,8 @@ class LogRecords(Records):
             os.fsync(file.fileno())
             new.replace(self._path)
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
+        await asyncio.sleep(0)  # a caller in a loop lets others have their turn
         try:
             self._read()
         except OSError as error:
