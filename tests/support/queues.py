@@ -31,6 +31,7 @@ class Meddled(Records):
         self._before: list[tuple[str, int, Action]] = []
         self._lost = 0
         self.swaps = 0
+        self.loads = 0
 
     def before(self, method: str, action: Action, nth: int = 1) -> None:
         """Run an action before the nth call of a method from now, once."""
@@ -69,6 +70,7 @@ class Meddled(Records):
 
     async def load(self, keys: Sequence[str]) -> Sequence[Row | None]:
         await self._met("load")
+        self.loads += 1
         return await self.inner.load(keys)
 
     async def swap(self, groups: Sequence[Group]) -> Sequence[bool]:

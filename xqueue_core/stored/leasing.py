@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from xqueue_core.calls import Delivery, Leased, Want
 from xqueue_core.commands import Expire, Lease, Said
-from xqueue_core.envelope import decode_task
-from xqueue_core.errors import InvalidTask, LeaseLost, Refused
+from xqueue_core.errors import LeaseLost, Refused
 from xqueue_core.stored import layout
 from xqueue_core.stored.fairness import TURN_EVERY, advanced, in_turn, pick
-from xqueue_core.stored.layout import LaneRow, Turn, TurnRow, Unreadable, WorkerRow
-from xqueue_core.stored.records import Change, Group, Row, Scan
+from xqueue_core.stored.layout import LaneRow, Turn, TurnRow, WorkerRow
+from xqueue_core.stored.reads import decoded
+from xqueue_core.stored.records import Change, Group, Now, Row, Scan
 from xqueue_core.stored.tasks import DUE, EVENTS, ROUNDS, Job, Tasks, encoded
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
@@ -24,12 +24,12 @@ LOOK_EVERY = 1.0
 HELD = 100_000
 
 
-class _Found(NamedTuple):
-    """A task that may be leased."""
+class _Taken(NamedTuple):
+    """A task that is leased if its swap holds, and its row as it then is."""
 
     row: Row
-    task: Task
     record: Record
+    task: Task
 
 
 class _Caller(NamedTuple):
@@ -79,13 +79,13 @@ class Leaser:
                 return Leased(before)
         open_ = [want for want in wants if not lanes[want.lane].paused]
         asked = [want for want in open_ if want.limit > 0]
-        at = (await self._records.now()).wall
+        now = await self._records.now()
         deliveries: list[Delivery] = []
         for _ in range(ROUNDS):
             found = await self._candidates(asked, limit, caller.turn) if asked else None
             if not found:
                 break
-            deliveries, marked = await self._take(found, caller, lanes, at)
+            deliveries, marked = await self._take(found, caller, lanes, now)
             if deliveries:
                 break
             # Nothing was taken, so no turn was: only the marker's version has changed.
@@ -116,11 +116,11 @@ class Leaser:
     async def _answered(self, caller: _Caller) -> list[Delivery]:
         """What this very call took when it was made before."""
         [rows] = await self._records.scan([Scan(layout.held(caller.worker), HELD)])
-        found = [_readable(row) for row in rows]
+        found = [decoded(row) for row in rows]
         return [
-            _delivery(one.task, one.record)
+            _delivery(one.task, one.body)
             for one in found
-            if one is not None and one.record.call == caller.call
+            if one.task and isinstance(one.body, Record) and one.body.call == caller.call
         ]
 
     async def _candidates(
@@ -171,49 +171,51 @@ class Leaser:
         found: tuple[list[tuple[str, Row]], dict[str, Turn]],
         caller: _Caller,
         lanes: dict[str, LaneRow],
-        at: float,
+        now: Now,
     ) -> tuple[list[Delivery], bool]:
         """Lease the rows; others may have been quicker, so the answer may be shorter.
 
         Says too whether the call and the turns were recorded.
         """
         chosen, turns = found
+        at = now.wall
         turn = advanced(caller.turn, caller.call, chosen[-1][0], turns)
         marker = Change(f"turn/{caller.worker}", caller.version, layout.pack(turn))
         groups = [Group([marker])]
-        taken: list[_Found | None] = []
-        topics = {EVENTS}
+        taken: list[_Taken | None] = []
+        floor = int(at * 1e6)
         broken: list[Job] = []
         for lane, row in chosen:
-            one = _readable(row)
-            if one is None:
+            _, before, task, _ = decoded(row)
+            if not isinstance(before, Record) or task is None:
                 broken.append(Job(row.key[2:], Expire(), row))
                 continue
             paused = lanes[lane].paused_for(at)
-            command = Lease(caller.worker, caller.call, int(at * 1e6))
-            did = step(one.task, one.record, command, at, paused)
+            did = step(task, before, Lease(caller.worker, caller.call, floor), at, paused)
             record = did.record
-            if record is None or record is one.record:
+            if record is None or record is before:
                 continue
-            bucket, order, alarm = layout.place(one.task, record, at, paused)
-            change = Change(row.key, row.version, layout.pack_task(record), bucket, order, alarm)
-            counts = layout.deltas(one.task, one.record, record, did.verdict)
-            if did.verdict is Said.EXPIRED and one.task.unique_key:
+            bucket, order, alarm = layout.place(task, record, at, paused)
+            body = layout.pack_task(record)
+            change = Change(row.key, row.version, body, bucket, order, alarm)
+            counts = layout.deltas(task, before, record, did.verdict)
+            if did.verdict is Said.EXPIRED and task.unique_key:
                 # Ending a task may free its unique key, which is the business of Tasks.apply.
                 broken.append(Job(row.key[2:], Expire(), row))
                 continue
             groups.append(Group([change], encoded(did), counts))
             leased = record.state is State.PROCESSING
-            taken.append(_Found(row, one.task, record) if leased else None)
+            written = Row(row.key, row.version + 1, body, bucket, order)
+            taken.append(_Taken(written, record, task) if leased else None)
         if broken:
             await self._tasks.apply(broken)
         verdicts = await self._records.swap(groups)
-        await self._tasks.ring(topics)
-        deliveries = [
-            _delivery(one.task, one.record)
-            for one, ok in zip(taken, verdicts[1:], strict=True)
-            if ok and one is not None
-        ]
+        await self._tasks.ring([EVENTS])
+        deliveries = []
+        for one, ok in zip(taken, verdicts[1:], strict=True):
+            if ok and one is not None:
+                self._tasks.recent.keep(*one, now)
+                deliveries.append(_delivery(one.task, one.record))
         return deliveries, verdicts[0]
 
     async def _waiting(self, wants: Sequence[Want]) -> list[str]:
@@ -223,16 +225,6 @@ class Leaser:
             return []
         found = await self._records.scan([Scan(layout.ready(lane), 1) for lane in lanes])
         return [lane for lane, rows in zip(lanes, found, strict=True) if rows]
-
-
-def _readable(row: Row) -> _Found | None:
-    try:
-        record = layout.unpack_task(row)
-        if isinstance(record, Record):
-            return _Found(row, decode_task(record.raw), record)
-    except (Unreadable, InvalidTask):
-        pass
-    return None
 
 
 def _delivery(task: Task, record: Record) -> Delivery:

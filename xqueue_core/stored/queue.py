@@ -64,7 +64,8 @@ class StoredQueue(TaskQueue):
         return await self._leaser.lease(wants, limit, call, worker, wait)
 
     async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:
-        done = await self._tasks.apply([Job(one.id, one) for one in outcomes])
+        take = self._tasks.recent.take
+        done = await self._tasks.apply([Job(one.id, one, recent=take(one.id)) for one in outcomes])
         return [_SETTLED.get(one.said, Settled.LOST) for one in done]
 
     async def extend(self, beat: Beat, held: Sequence[Held]) -> BeatReply:

@@ -15,7 +15,7 @@ import msgspec
 from xqueue_core.calls import Purge, Replay, Settle
 from xqueue_core.commands import Command, Expire, Expunge, Lose, Promote, Said, Step
 from xqueue_core.envelope import decode_task
-from xqueue_core.errors import InvalidTask, Unavailable, Unknown
+from xqueue_core.errors import Unavailable, Unknown
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import (
     LaneRow,
@@ -23,10 +23,10 @@ from xqueue_core.stored.layout import (
     Tombstone,
     TypeRow,
     Unique,
-    Unreadable,
 )
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.quarantine import forget, key_of, set_aside, stray_type
+from xqueue_core.stored.reads import Kept, Read, Recent, decoded
 from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row, Scan
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
@@ -44,11 +44,17 @@ _encode_event = msgspec.msgpack.Encoder().encode
 
 
 class Job(NamedTuple):
-    """A command for one task. ``row`` saves loading it where the caller has just read it."""
+    """A command for one task.
+
+    Attributes:
+        row: saves loading it where the caller has just read it.
+        recent: saves loading it if that is still how it is; else it is loaded.
+    """
 
     id: str
     command: Command
     row: Row | None = None
+    recent: Kept | None = None
 
 
 class Applied(NamedTuple):
@@ -71,15 +77,6 @@ def stated(changed: Sized) -> Iterator[None]:
         raise
 
 
-class _Read(NamedTuple):
-    """A job with what was read for it."""
-
-    row: Row | None
-    body: Record | Tombstone | Quarantined | None
-    task: Task | None
-    why: str = ""  # not empty if the row is unreadable
-
-
 class _Around(NamedTuple):
     """What else a batch of jobs needs to know."""
 
@@ -98,6 +95,7 @@ class Tasks:
         self.records = records
         self.bell = bell
         self.options = options
+        self.recent = Recent()
 
     async def apply(self, jobs: Sequence[Job]) -> list[Applied]:
         """Carry out each job once; the answers have its order. Raises BrokerError."""
@@ -115,14 +113,18 @@ class Tasks:
             around = await self._around([job for _, job in todo], reads)
             planned: list[tuple[int, Job, Applied]] = []
             groups: list[Group] = []
+            again: list[tuple[int, Job]] = []
             for (i, job), read in zip(todo, reads, strict=True):
                 group, answer = self._plan(job, read, around)
-                if group is None:
-                    answers[i] = answer
-                else:
+                if group is not None:
                     groups.append(group)
                     planned.append((i, job, answer))
-            todo = []
+                elif job.recent is not None:
+                    # Only a swap tells whether that is still how it is.
+                    again.append((i, Job(job.id, job.command)))
+                else:
+                    answers[i] = answer
+            todo = again
             swapped = await self.records.swap(groups) if groups else ()
             for (i, job, answer), applied in zip(planned, swapped, strict=True):
                 if applied:
@@ -161,12 +163,15 @@ class Tasks:
 
     # -- reading ---------------------------------------------------------------------------
 
-    async def _read(self, jobs: Sequence[Job]) -> list[_Read]:
-        missing = [f"t/{job.id}" for job in jobs if job.row is None]
+    async def _read(self, jobs: Sequence[Job]) -> list[Read]:
+        missing = [f"t/{job.id}" for job in jobs if job.row is None and job.recent is None]
         loaded = iter(await self.records.load(missing) if missing else ())
-        return [_decode(job.row if job.row is not None else next(loaded)) for job in jobs]
+        return [
+            job.recent.read if job.recent is not None else decoded(job.row or next(loaded))
+            for job in jobs
+        ]
 
-    async def _around(self, jobs: Sequence[Job], reads: Sequence[_Read]) -> _Around:
+    async def _around(self, jobs: Sequence[Job], reads: Sequence[Read]) -> _Around:
         timed = {r.task.lane for r in reads if r.task and r.task.queue_timeout is not None}
         unique = [_unique_key(r.task) for r in reads if r.task and r.task.unique_key]
         unique += [
@@ -188,7 +193,7 @@ class Tasks:
         uniques = dict(zip(unique, rows, strict=True))
         return _Around(now, lanes, types, uniques, frozenset(live), lines)
 
-    async def _types(self, jobs: Sequence[Job], reads: Sequence[_Read]) -> dict[str, str]:
+    async def _types(self, jobs: Sequence[Job], reads: Sequence[Read]) -> dict[str, str]:
         """The lanes of the types of unreadable rows that do not lie in a lane."""
         strays = [
             type_
@@ -203,7 +208,7 @@ class Tasks:
         """The holders of these unique keys that have not ended."""
         held = [unique.of for row in uniques if (unique := layout.unpack(row, Unique))]
         rows = await self.records.load([f"t/{id}" for id in held]) if held else ()
-        bodies = [_decode(row).body for row in rows]
+        bodies = [decoded(row).body for row in rows]
         return [
             id
             for id, body in zip(held, bodies, strict=True)
@@ -212,9 +217,11 @@ class Tasks:
 
     # -- one job -----------------------------------------------------------------------------
 
-    def _plan(self, job: Job, read: _Read, around: _Around) -> tuple[Group | None, Applied]:
+    def _plan(self, job: Job, read: Read, around: _Around) -> tuple[Group | None, Applied]:
         command, row = job.command, read.row
         lost = Said.LOST if isinstance(command, Settle | Lose) else Said.UNKNOWN
+        if job.recent is not None and not job.recent.fresh(around.now, self.options.client_retry):
+            return None, Applied(lost)
         if row is None:
             return None, Applied(lost)
         if read.why:
@@ -290,17 +297,6 @@ def rings(applied: Applied) -> set[str]:
     if record.state is State.SCHEDULED:
         return {EVENTS, DUE}
     return {EVENTS}
-
-
-def _decode(row: Row | None) -> _Read:
-    if row is None:
-        return _Read(None, None, None)
-    try:
-        body = layout.unpack_task(row)
-        task = decode_task(body.raw) if isinstance(body, Record) else None
-    except (Unreadable, InvalidTask) as error:
-        return _Read(row, None, None, str(error) or "unreadable")
-    return _Read(row, body, task)
 
 
 def _buried(
