@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from support.lockstep import Differs
+from support.modelled import Differs
 from support.plans import LONGEST, SHORTEST, plan
 from support.sequences import BATCH, run
 from xqueue_core.calls import Settle

@@ -78,6 +78,9 @@ class Op(NamedTuple):
         return f"{self.name}{how} (worker {self.worker}, delay {self.delay})"
 
 
+#: The step of a sequence that has ended.
+NOTHING = Op("nothing")
+
 #: What "next" means in each state; in a line it means "unpark".
 NEXT = {
     None: "put",

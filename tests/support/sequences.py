@@ -16,7 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from support.lockstep import Differs, Lockstep, Model, Side
+from support.lockstep import Lockstep
+from support.modelled import Differs, Model, Side
 from support.plans import Plan, plan, ticks
 from support.stores import FakeClock, open_records
 from xqueue_core.stored.bell import LocalBell
