@@ -13,6 +13,7 @@ from xqueue_core.errors import BrokerError, ConfigError
 from xqueue_core.task import HandBack
 from xqueue_core.worker.engine import Engine
 from xqueue_core.worker.job import Job, Tell, Told
+from xqueue_core.worker.keeper import Caretaker
 from xqueue_core.worker.link import deadline
 from xqueue_core.worker.outcomes import timed_out
 from xqueue_core.worker.tools import Backoff
@@ -65,6 +66,8 @@ class Life:
                 {stop, empty, fetching, *duties}, return_when=asyncio.FIRST_COMPLETED
             )
             _raise_failed([fetching, *duties])
+            if not (engine.stopping.is_set() or empty.done()):
+                raise RuntimeError("a loop of the engine ended by itself")
             exit = Exit.EMPTY if empty.done() else Exit.STOPPED
             await _end([stop, empty])
             await self._drain(fetching)
@@ -97,7 +100,7 @@ class Life:
         try:
             await self._until(self._declare_types)
             await self._until(engine.limiter.declare)
-            await self._until(engine.renew)
+            await self._until(engine.renewal.renew)
         finally:
             await _end([beating])
 
@@ -124,12 +127,18 @@ class Life:
     # -- side by side ----------------------------------------------------------------------------
 
     def _duties(self) -> list[Coroutine[Any, Any, None]]:
+        """Loops that run until they are cancelled; one that ends is a bug."""
         engine = self._engine
-        return [
+        duties = [
             engine.keeper.run(),
             engine.settler.run(),
-            engine.caretaker.run(),
+            Caretaker(engine.faces.queue, self._tools).run(),
             engine.publisher.run(),
+        ]
+        if engine.faces.semaphore is None:
+            return duties
+        return [
+            *duties,
             engine.limiter.run(),
             engine.permits.run(engine.lines.released),
             engine.keys.run(),
@@ -144,7 +153,7 @@ class Life:
         failed = False
         while engine.faces.semaphore is not None:
             try:
-                await engine.renew()
+                await engine.renewal.renew()
                 failed = False
             except Exception as error:
                 if not isinstance(error, BrokerError):

@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import BeatReply, Delivery, Hold, Leased, Settled
-from xqueue_core.permits import Grant, Keep
 from xqueue_core.task import AnyOutcome, HandBack, Parked
 from xqueue_core.worker.crossing import Crossing, Outward
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.fetcher import Asked, Fetcher
-from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job, Recall, Stage, Tell, Told
-from xqueue_core.worker.keeper import Caretaker, Keeper, Person
+from xqueue_core.worker.keeper import Keeper, Person
 from xqueue_core.worker.keys import Keys
 from xqueue_core.worker.limiter import Limiter
 from xqueue_core.worker.lines import Lines
@@ -27,6 +25,7 @@ from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.outcomes import of_unstarted, unable
 from xqueue_core.worker.permits import PermitDesk
 from xqueue_core.worker.progress import Publisher
+from xqueue_core.worker.renewal import Renewal
 from xqueue_core.worker.settler import Settler
 from xqueue_core.worker.solitary import Solitary
 from xqueue_core.worker.tools import Term, Tools
@@ -84,31 +83,39 @@ class Engine:
         self.limiter = Limiter(
             faces.semaphore, self.permits, self.desk, self._limits(), options, tools, self._poke
         )
-        self.keeper = Keeper(
+        self.renewal = Renewal(
+            faces.semaphore, self.permits, self.limiter, self.desk, crossing.inward.send
+        )
+        self.keeper = self._keeper(pulse, term)
+        self.fetcher = self._fetcher()
+        crossing.outward.connect(self._returned)
+
+    def _keeper(self, pulse: Faces, term: Term) -> Keeper:
+        return Keeper(
             pulse.queue,
-            Person(worker, self.lanes, sorted(specs)),
+            Person(self.worker, self.lanes, sorted(self.specs)),
             self.desk,
             term,
-            options,
-            tools,
+            self.options,
+            self.tools,
             lambda: self.fetcher.answered,
             self._overdue,
             self._told,
         )
-        self.fetcher = Fetcher(
-            faces.queue,
-            worker,
+
+    def _fetcher(self) -> Fetcher:
+        return Fetcher(
+            self.faces.queue,
+            self.worker,
             self._threaded(),
             self.desk,
             self.limiter,
-            options,
-            tools,
+            self.options,
+            self.tools,
             self._arrived,
             self.keeper.register,
             lambda: self.settler.full,
         )
-        self.caretaker = Caretaker(faces.queue, tools)
-        crossing.outward.connect(self._returned)
 
     def _limits(self) -> dict[str, int | None]:
         limits: dict[str, int | None] = dict.fromkeys(self.lanes)
@@ -275,42 +282,6 @@ class Engine:
             self.hopeless = True
             self.stopping.set()
         return late
-
-    # -- what limits bring -----------------------------------------------------------------------
-
-    async def renew(self) -> None:
-        """Renew permits and look at the limits, once."""
-        versions = await self.permits.renew(self.limiter.keys, self._permit_told)
-        fresh = self.limiter.seen(versions)
-        if fresh:
-            await self._register(fresh)
-
-    def _permit_told(self, grip: Grip, keep: Keep) -> None:
-        job = grip.job
-        if job is None:
-            self.limiter.dropped(grip)
-            if keep is Keep.YIELD:
-                self.permits.release(grip)
-        elif not job.started:
-            self.send(Recall("permit", job=job))
-
-    async def _register(self, lanes: Sequence[str]) -> None:
-        """First sight of a limit: what runs already counts; what has not started goes back."""
-        jobs = [job for job in self.desk.active if job.lane in lanes and job.permit is None]
-        for lane in lanes:
-            self.send(Recall("limited", lane=lane))
-        requests = [self.limiter.register(job) for job in jobs]
-        if not requests or self.faces.semaphore is None:
-            return
-        answers = await self.faces.semaphore.acquire(requests, 0.0)
-        for job, request, answer in zip(jobs, requests, answers, strict=True):
-            if answer.grant is not Grant.GRANTED:
-                continue
-            grip = self.permits.granted(request, answer.token, job.lane)
-            if job.stage is Stage.ENDED:
-                self.permits.release(grip)
-            else:
-                self.limiter.registered(job, grip)
 
     def _poke(self) -> None:
         self.fetcher.poke()

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xqueue.worker")
 
+import os
+LINGER = float(os.environ.get("LG", "0.1"))
+LONGEST = 0.005
+
 
 @dataclass(slots=True, frozen=True)
 class Asked:
@@ -62,6 +66,7 @@ class Fetcher:
         # A few at a time: a call for each task that ends would cost more than the task.
         self._least = max(1, options.prefetch // 2)
         self._least_plain = max(1, min(options.prefetch, options.threads // 4) // 2)
+        self._tools = tools
         self._backoff = Backoff(tools)
         self._arrived = arrived
         self._register = register
@@ -100,9 +105,20 @@ class Fetcher:
                 await self._wake.wait()
                 self._wake.clear()
                 continue
+            begun = self._tools.clock()
             leased = await self._ask(asked)
             if leased is not None:
                 self._arrived(asked, leased)
+                if len(leased.deliveries) >= asked.limit:
+                    await self._linger(self._tools.clock() - begun)
+
+    async def _linger(self, taken: float) -> None:
+        """Give short tasks the time to end: more that comes at once comes cheaper.
+
+        Those that last longer lose nothing by it, for the prefetch has come for that.
+        """
+        if taken > 0:
+            await self._tools.sleep(min(taken * LINGER, LONGEST))
 
     # -- what to ask for -----------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xqueue_core.errors import BrokerError
@@ -13,6 +12,7 @@ from xqueue_core.permits import Grant, Request
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job
+from xqueue_core.worker.lane import FIRST, UNLIMITED, Lane
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
 from xqueue_core.worker.tools import Backoff, Tools
@@ -21,36 +21,6 @@ if TYPE_CHECKING:
     from xqueue_core.abc import Semaphore
 
 logger = logging.getLogger("xqueue.worker")
-
-#: Allowance of a lane without a limit.
-UNLIMITED = 1 << 30
-#: Permits asked for at first, where the lane's limit was declared by someone else.
-FIRST = 8
-
-
-def lane_key(lane: str) -> str:
-    """The semaphore's key for a lane."""
-    return f"lane:{lane}"
-
-
-@dataclass(slots=True)
-class Lane:
-    """One lane served, as the limiter sees it."""
-
-    name: str
-    declared: int | None
-    version: int = 0  # 0 = no limit
-    idle: list[Grip] = field(default_factory=list)  # permits without a task
-    used: int = 0
-    work: bool = True  # it may have tasks; settled by the next empty answer
-    asked: list[Request] = field(default_factory=list)  # not answered for good
-    step: int = FIRST
-    saturated: bool = False  # the last answer held a DENIED
-
-    @property
-    def key(self) -> str:
-        """The semaphore's key."""
-        return lane_key(self.name)
 
 
 class Limiter:

@@ -14,7 +14,7 @@ from xqueue_core.permits import Request
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.fetcher import Asked, Fetcher
 from xqueue_core.worker.job import Job
-from xqueue_core.worker.limiter import UNLIMITED
+from xqueue_core.worker.lane import UNLIMITED
 from xqueue_core.worker.options import WorkerOptions
 
 OPTIONS = WorkerOptions(concurrency=4, prefetch=2, threads=2)

@@ -14,7 +14,8 @@ from xqueue_core.permits import Keep, Permit
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job
-from xqueue_core.worker.limiter import UNLIMITED, Limiter
+from xqueue_core.worker.lane import UNLIMITED
+from xqueue_core.worker.limiter import Limiter
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
 

@@ -1,0 +1,139 @@
+"""The command line's own parts; worker processes are tested in tests/integration."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from xqueue_core import XQueue
+from xqueue_core.cli.apps import configure, find_app
+from xqueue_core.cli.group import COMMANDS, xqueue
+from xqueue_core.cli.running import SAME, loops, stopper
+from xqueue_core.cli.supervisor import FIRST_WAIT, HEALTHY, LONGEST_WAIT, Child
+from xqueue_core.errors import ConfigError
+
+APP = "from xqueue_core import XQueue\n{} = XQueue('memory://', concurrency=7)\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder, whose modules are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    return tmp_path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from xqueue_core.cli.group import xqueue\n"
+        "try:\n    xqueue.main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'pydantic', 'asyncio', 'msgspec', 'stevedore', 'rich', 'anyio'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_can_be_imported(name: str) -> None:
+    answer = CliRunner().invoke(xqueue, [name, "--help"])
+    assert answer.exit_code == 0, answer.output
+    assert "Usage" in answer.output
+
+
+@pytest.mark.parametrize("spec", ["mine:app", "mine", "mine.py", "mine.py:app"])
+def test_an_app_is_found(folder: Path, spec: str) -> None:
+    (folder / "mine.py").write_text(APP.format("app"))
+    app = find_app(spec)
+    assert isinstance(app, XQueue)
+    assert app.settings().concurrency == 7
+
+
+def test_the_only_app_is_found_whatever_its_name(folder: Path) -> None:
+    (folder / "other.py").write_text(APP.format("queue"))
+    assert isinstance(find_app("other"), XQueue)
+
+
+def test_the_settings_name_the_app(folder: Path) -> None:
+    (folder / "named.py").write_text(APP.format("app"))
+    (folder / "xqueue.toml").write_text('app = "named:app"\n')
+    assert isinstance(find_app(None), XQueue)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (None, "which app"),
+        ("no_such_module", "no module"),
+        ("no_such_file.py", "no file"),
+        ("two", "say which"),
+        ("two:nothing", "not an XQueue"),
+    ],
+)
+def test_an_app_that_is_not_there(folder: Path, spec: str | None, message: str) -> None:
+    (folder / "two.py").write_text(APP.format("one") + APP.format("other"))
+    with pytest.raises(ConfigError, match=message):
+        find_app(spec)
+
+
+def test_an_app_whose_own_import_is_broken_says_so(folder: Path) -> None:
+    (folder / "broken.py").write_text("import no_such_thing_at_all\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_thing_at_all"):
+        find_app("broken")
+
+
+def test_flags_stand_above_the_apps_keywords() -> None:
+    app = XQueue("memory://", concurrency=7, threads=3)
+    configure(app, {"concurrency": 9, "threads": None})
+    settings = app.settings()
+    assert (settings.concurrency, settings.threads, settings.url) == (9, 3, "memory://")
+
+
+def test_wrong_configuration_is_one_line_and_2() -> None:
+    answer = CliRunner().invoke(xqueue, ["worker", "no_such_module:app"])
+    assert answer.exit_code == 2
+    assert answer.output.startswith("Error: ")
+
+
+def test_signals_in_quick_succession_are_one_wish() -> None:
+    stops: list[float] = []
+    now = 10.0
+    handle = stopper(lambda: stops.append(now), lambda: now)
+    handle(15, None)
+    now += SAME / 2
+    handle(15, None)
+    assert stops == [10.0]
+    now += SAME
+    handle(2, None)
+    assert len(stops) == 2
+
+
+def test_loops() -> None:
+    for name in ("asyncio", "uvloop"):
+        loop = loops(name)()
+        assert name in type(loop).__module__
+        loop.close()
+
+
+def test_a_process_that_keeps_dying_is_started_ever_later() -> None:
+    now = 0.0
+    child = Child([sys.executable, "-c", ""], lambda: now)
+    waits = []
+    for _ in range(10):
+        child.restart(1)
+        assert child.at is not None
+        waits.append(child.at - now)
+    assert waits[:3] == [FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT]
+    assert waits[-1] == LONGEST_WAIT
+    child.restart(75)
+    assert child.at == now
+    now = HEALTHY + 1
+    child.restart(1)
+    assert child.at == now

@@ -1,0 +1,188 @@
+"""An engine's whole life on one loop and a virtual clock: no thread, no broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from support.apps import make_app
+from support.fake_queue import FakeQueue, delivery
+from support.virtual import run, tools
+from xqueue_core import XQueue
+from xqueue_core.abc import Faces
+from xqueue_core.calls import Hold
+from xqueue_core.errors import Unavailable, Unknown
+from xqueue_core.task import Canceled, HandBack, RetryAt, Success
+from xqueue_core.worker.crossing import Crossing
+from xqueue_core.worker.duties import Exit, Life
+from xqueue_core.worker.engine import Engine
+from xqueue_core.worker.executor import Executor
+from xqueue_core.worker.options import WorkerOptions
+from xqueue_core.worker.tools import Term
+
+
+class Living:
+    """Engine and executor on this loop, over a fake queue without a semaphore."""
+
+    def __init__(self, app: XQueue, **options: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self.queue = FakeQueue()
+        self.tools = tools()
+        own = WorkerOptions(**{"concurrency": 4, "prefetch": 2, **options})
+        term = Term(own.lease - own.margin)
+        crossing = Crossing(loop.call_soon, loop.call_soon)
+        self.executor = Executor(crossing, own, self.tools, term, loop.call_soon, app=app)
+        faces = Faces(self.queue)
+        specs = dict(app.handlers)
+        lanes = sorted({spec.lane for spec in specs.values()})
+        self.engine = Engine("w~1", faces, faces, specs, lanes, crossing, own, self.tools, term)
+        self.life = Life(self.engine)
+        self.task = asyncio.create_task(self.life.run())
+
+    async def settled(self, count: int) -> dict[str, Any]:
+        """Outcomes by the task's name, when so many are recorded."""
+        while len(self.queue.settled) < count:
+            await asyncio.sleep(0.1)
+        return {id.partition(":")[2]: end for (id, _), end in self.queue.settled.items()}
+
+    async def stop(self) -> Exit:
+        """Stop, and wait for the end."""
+        self.life.stop()
+        return await self.task
+
+
+def make() -> tuple[XQueue, list[str]]:
+    """An app whose handler takes ten seconds, and what it started."""
+    app, started = make_app(), []
+
+    @app.task(process_timeout=None)
+    async def job() -> None:
+        started.append("job")
+        await asyncio.sleep(10)
+
+    return app, started
+
+
+def test_a_worker_without_a_semaphore_works_until_it_is_stopped() -> None:
+    async def main() -> None:
+        app, started = make()
+        living = Living(app)
+        living.queue.add(*(delivery(str(n)) for n in range(20)))
+        ends = await living.settled(20)
+        assert list(ends.values()) == [Success()] * 20
+        await asyncio.sleep(100)
+        assert not living.task.done()
+        assert await living.stop() is Exit.STOPPED
+        assert len(started) == 20
+        assert living.queue.beats[-1][0].leaving
+
+    run(main())
+
+
+def test_an_outage_loses_no_outcome_and_starts_nothing_twice() -> None:
+    async def main() -> None:
+        app, started = make()
+        living = Living(app)
+        living.queue.add(*(delivery(str(n)) for n in range(4)))
+        await asyncio.sleep(5)
+        for name in ("lease", "extend"):
+            living.queue.fail[name] = deque([Unavailable("away")] * 1000)
+        living.queue.fail["settle"] = deque([Unknown("?")] * 1000)
+        await asyncio.sleep(60)
+        assert living.queue.settled == {}
+        living.queue.fail.clear()
+        ends = await living.settled(4)
+        assert list(ends.values()) == [Success()] * 4
+        assert len(started) == 4
+        held = {id for id, _ in living.queue.beats[-1][1]}
+        assert held <= {f"job:{n}" for n in range(4)}
+        await living.stop()
+
+    run(main())
+
+
+def test_a_drain_waits_for_the_grace_and_hands_back_the_rest() -> None:
+    async def main() -> None:
+        app, started = make()
+        living = Living(app, grace=3.0)
+        living.queue.add(*(delivery(str(n)) for n in range(6)))
+        await asyncio.sleep(1)
+        begun = living.tools.clock()
+        assert await living.stop() is Exit.STOPPED
+        assert 3.0 <= living.tools.clock() - begun < 4.5
+        ends = await living.settled(6)
+        assert sorted(end.ran for end in ends.values()) == [False] * 2 + [True] * 4
+        assert all(isinstance(end, HandBack) and end.reason == "stop" for end in ends.values())
+        assert len(started) == 4
+
+    run(main())
+
+
+def test_canceled_and_lost_deliveries() -> None:
+    async def main() -> None:
+        app, started = make()
+        living = Living(app, concurrency=2, prefetch=2)
+        living.queue.add(*(delivery(name) for name in ("kept", "lost", "waits", "canceled")))
+        await asyncio.sleep(3)
+        living.queue.holds = {"job:lost": Hold.LOST, "job:canceled": Hold.CANCELED}
+        await asyncio.sleep(2)
+        assert living.queue.settled == {("job:canceled", 1): Canceled()}
+        assert len(started) == 3  # the lost one's slot serves the next
+        ends = await living.settled(3)
+        assert "lost" not in ends
+        await living.stop()
+        assert ("job:lost", 1) not in living.queue.settled
+
+    run(main())
+
+
+def test_an_order_to_stop_stops() -> None:
+    async def main() -> None:
+        app, _ = make()
+        living = Living(app)
+        await asyncio.sleep(2)
+        living.queue.reply.stop = True
+        assert await living.task is Exit.STOPPED
+
+    run(main())
+
+
+def test_a_second_stop_does_not_wait() -> None:
+    async def main() -> None:
+        app, _ = make()
+        living = Living(app, grace=1000.0)
+        living.queue.add(delivery("a"))
+        await asyncio.sleep(1)
+        living.life.stop()
+        await asyncio.sleep(1)
+        begun = living.tools.clock()
+        await living.stop()
+        assert living.tools.clock() - begun < 2
+        assert isinstance((await living.settled(1))["a"], HandBack)
+
+    run(main())
+
+
+def test_what_outlives_its_time_out_is_settled_as_such_when_the_process_goes() -> None:
+    async def main() -> None:
+        app, released = make_app(), asyncio.Event()
+
+        @app.task
+        async def job() -> None:
+            while not released.is_set():  # swallows every cancel, as code in a thread would
+                try:
+                    await asyncio.sleep(1000)
+                except asyncio.CancelledError:
+                    continue
+
+        living = Living(app, grace=5.0, recycle=True)
+        living.queue.add(delivery("deaf", process_timeout=2.0))
+        assert await living.task is Exit.RECYCLE
+        end = (await living.settled(1))["deaf"]
+        assert isinstance(end, RetryAt)
+        assert end.timed_out
+        assert any(beat.overdue == ["job:deaf"] for beat, _ in living.queue.beats)
+        released.set()
+
+    run(main(), 500.0)

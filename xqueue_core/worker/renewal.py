@@ -1,0 +1,68 @@
+"""Renews permits, and carries out what the semaphore says about them and about limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from xqueue_core.permits import Grant, Keep
+from xqueue_core.worker.desk import Desk
+from xqueue_core.worker.grip import Grip
+from xqueue_core.worker.job import Recall, Stage
+from xqueue_core.worker.limiter import Limiter
+from xqueue_core.worker.permits import PermitDesk
+
+if TYPE_CHECKING:
+    from xqueue_core.abc import Semaphore
+
+
+class Renewal:
+    """One :meth:`renew` every half heartbeat. ``recall`` takes words to the executor."""
+
+    def __init__(
+        self,
+        semaphore: Semaphore | None,
+        permits: PermitDesk,
+        limiter: Limiter,
+        desk: Desk,
+        recall: Callable[[Recall], None],
+    ) -> None:
+        self._semaphore = semaphore
+        self._permits = permits
+        self._limiter = limiter
+        self._desk = desk
+        self._recall = recall
+
+    async def renew(self) -> None:
+        """Renew permits and look at the limits, once. Raises what the semaphore raises."""
+        versions = await self._permits.renew(self._limiter.keys, self._told)
+        fresh = self._limiter.seen(versions)
+        if fresh:
+            await self._register(fresh)
+
+    def _told(self, grip: Grip, keep: Keep) -> None:
+        job = grip.job
+        if job is None:
+            self._limiter.dropped(grip)
+            if keep is Keep.YIELD:
+                self._permits.release(grip)
+        elif not job.started:
+            self._recall(Recall("permit", job=job))
+
+    async def _register(self, lanes: Sequence[str]) -> None:
+        """First sight of a limit: what runs already counts; what has not started goes back."""
+        jobs = [job for job in self._desk.active if job.lane in lanes and job.permit is None]
+        for lane in lanes:
+            self._recall(Recall("limited", lane=lane))
+        requests = [self._limiter.register(job) for job in jobs]
+        if not requests or self._semaphore is None:
+            return
+        answers = await self._semaphore.acquire(requests, 0.0)
+        for job, request, answer in zip(jobs, requests, answers, strict=True):
+            if answer.grant is not Grant.GRANTED:
+                continue
+            grip = self._permits.granted(request, answer.token, job.lane)
+            if job.stage is Stage.ENDED:
+                self._permits.release(grip)
+            else:
+                self._limiter.registered(job, grip)
