@@ -87,6 +87,11 @@ package: $(VENV)/.dev ## Build sdist and wheel; try the wheel in an environment 
 bench: $(VENV)/.dev ## Run the benchmarks (ARGS=...)
 	$(RUN)/python -m benchmarks $(ARGS)
 
+.PHONY: sequences
+sequences: $(VENV)/.dev ## Compare state machine and queues on random sequences (COUNT=, SEED=)
+	PYTHONPATH=tests $(RUN)/python -m support.sequences \
+	--count $(or $(COUNT),100000) --seed $(or $(SEED),1)
+
 .PHONY: versions
 versions: $(VENV)/.dev ## Print the versions of Python, backends and broker servers
 	@$(RUN)/python -VV

@@ -108,7 +108,8 @@ def _promote(task: Task, record: Record, command: Promote, at: float, paused: fl
     new = copy(record)
     new.state = State.PENDING
     new.parked = command.parked
-    new.rank = rank(at)
+    # What nobody here could run goes to the back; the others in order of their times.
+    new.rank = rank(at if resumed(record) else record.due_at)
     if not resumed(record):
         new.wait_base = paused - command.stood
     return said(task, new, at, EventName.DUE)
