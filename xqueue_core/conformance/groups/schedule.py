@@ -85,6 +85,19 @@ async def many_at_one_instant(bench: Bench) -> None:
     same({one.task.id for one in got}, {task.id for task in tasks}, "delayed tasks delivered")
 
 
+@case("F67b", needs=DELAY)
+async def order_of_due_times(bench: Bench) -> None:
+    """Tasks that came due while nobody leased are delivered in the order of their times."""
+    late = await bench.submit(delay=0.5)
+    early = await bench.submit(delay=0.2)
+    between_them = await bench.submit(delay=0.35)
+    worker = await bench.worker()
+    await bench.passes(0.6)
+    got = await worker.take(3, "job", within=10.0)
+    wanted = [early.id, between_them.id, late.id]
+    same([one.task.id for one in got], wanted, "delayed tasks, first due first")
+
+
 @case("F68", needs=DELAY | {Ability.CANCEL})
 async def cancel_and_reschedule(bench: Bench) -> None:
     """A delayed task can be canceled, and given another time, sooner or later."""
