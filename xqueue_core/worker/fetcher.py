@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xqueue.worker")
 
-import os
-LINGER = float(os.environ.get("LG", "0.1"))
+#: How long to wait after a call that brought all that was asked for: this part of its duration,
+#: and at most so many seconds.
+LINGER = 0.1
 LONGEST = 0.005
 
 
@@ -109,16 +110,15 @@ class Fetcher:
             leased = await self._ask(asked)
             if leased is not None:
                 self._arrived(asked, leased)
-                if len(leased.deliveries) >= asked.limit:
+                if len(leased.deliveries) >= asked.limit > self._least:
                     await self._linger(self._tools.clock() - begun)
 
     async def _linger(self, taken: float) -> None:
-        """Give short tasks the time to end: more that comes at once comes cheaper.
+        """Give short tasks the time to end: the more a call brings, the cheaper each task is.
 
-        Those that last longer lose nothing by it, for the prefetch has come for that.
+        Slots seldom run dry meanwhile, for the prefetch is here.
         """
-        if taken > 0:
-            await self._tools.sleep(min(taken * LINGER, LONGEST))
+        await self._tools.sleep(min(taken * LINGER, LONGEST))
 
     # -- what to ask for -----------------------------------------------------------------------
 

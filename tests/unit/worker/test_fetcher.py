@@ -11,6 +11,7 @@ from support.fake_queue import delivery
 from support.virtual import run
 from unit.worker.parts import Fetching, settle_down
 from xqueue_core.errors import LeaseLost, Refused, Unavailable, Unknown
+from xqueue_core.worker.fetcher import LINGER
 
 
 def numbers(fetching: Fetching) -> list[int]:
@@ -47,6 +48,26 @@ def test_with_a_large_prefetch_it_asks_for_several_at_a_time() -> None:
             fetching.fetcher.poke()
             await settle_down()
         assert [one.limit for one in fetching.queue.leases] == [16, 4]
+        await fetching.close()
+
+    run(main())
+
+
+def test_after_a_full_answer_it_gives_short_tasks_the_time_to_end() -> None:
+    async def main() -> None:
+        fetching = Fetching(concurrency=8, prefetch=8)
+        await asyncio.sleep(0.02)
+        fetching.queue.add(*(delivery(str(n)) for n in range(40)))
+        await settle_down()
+        for job in fetching.jobs[:8]:
+            fetching.desk.leave(job)
+        fetching.fetcher.poke()
+        await asyncio.sleep(0.02 * LINGER * 0.9)
+        assert [one.limit for one in fetching.queue.leases] == [16]
+        for job in fetching.jobs[8:16]:
+            fetching.desk.leave(job)
+        await asyncio.sleep(0.02 * LINGER * 0.2)
+        assert [one.limit for one in fetching.queue.leases] == [16, 16]
         await fetching.close()
 
     run(main())
