@@ -42,7 +42,7 @@ async def test_a_task_is_submitted_and_its_result_awaited(app: XQueue) -> None:
 
 
 async def test_options_arrive_in_the_envelope(app: XQueue) -> None:
-    at = datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC)
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=30)
     options = {
         "priority": 7,
         "max_retry": 1,
