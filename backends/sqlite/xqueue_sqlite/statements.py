@@ -19,7 +19,7 @@ from functools import cache
 SCHEMA = 1
 
 #: Numbers of rows a statement is made for; what is left over is filled up with NULL.
-SIZES = (1, 8, 64, 256)
+SIZES = (1, 4, 16, 64, 128, 256)
 #: The same for scans.
 SCAN_SIZES = (1, 4, 16)
 
