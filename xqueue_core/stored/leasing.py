@@ -13,7 +13,7 @@ from xqueue_core.stored import layout
 from xqueue_core.stored.fairness import TURN_EVERY, advanced, in_turn, pick
 from xqueue_core.stored.layout import LaneRow, Turn, TurnRow, WorkerRow
 from xqueue_core.stored.reads import decoded
-from xqueue_core.stored.records import Change, Group, Now, Row, Scan
+from xqueue_core.stored.records import ABSENT, Change, Group, Now, Row, Scan
 from xqueue_core.stored.tasks import DUE, EVENTS, ROUNDS, Job, Tasks, encoded
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
@@ -89,7 +89,8 @@ class Leaser:
             if deliveries:
                 break
             # Nothing was taken, so no turn was: only the marker's version has changed.
-            caller = caller._replace(version=caller.version + marked)
+            if marked:
+                caller = caller._replace(version=await self._marked(caller))
         return Leased(deliveries, await self._waiting(open_))
 
     async def _caller(
@@ -111,7 +112,16 @@ class Leaser:
             name: layout.unpack(row, LaneRow) or LaneRow()
             for name, row in zip(names, rows, strict=True)
         }
-        return _Caller(worker, call, turn, turned.version if turned else 0), found
+        return _Caller(worker, call, turn, turned.version if turned else ABSENT), found
+
+    async def _marked(self, caller: _Caller) -> int:
+        """The version of the marker that the caller has just written."""
+        if caller.version != ABSENT:
+            return caller.version + 1
+        [row] = await self._records.load([f"turn/{caller.worker}"])
+        turn = layout.unpack(row, TurnRow)
+        # A later call of the worker may have been there meanwhile, which stays recorded.
+        return row.version if row and turn and turn.call == caller.call else ABSENT
 
     async def _answered(self, caller: _Caller) -> list[Delivery]:
         """What this very call took when it was made before."""

@@ -51,9 +51,8 @@ class Recent:
     """Tasks as this queue has just leased them, so that settling one need not read it again.
 
     What is remembered may be out of date, so nothing may be answered by it alone: it serves to
-    prepare a swap, which the versions confirm or refuse. Those of a row that was removed and
-    made anew begin again, so it must be fresher than any tombstone is old when it goes. Each is
-    given out once; what is never asked for is bounded.
+    prepare a swap, which the versions confirm or refuse. Each is given out once; what is never
+    asked for is bounded.
     """
 
     def __init__(self) -> None:

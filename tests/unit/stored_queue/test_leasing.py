@@ -7,7 +7,8 @@ import pytest
 from support.queues import Bench, a_task
 from xqueue_core.calls import Cancel, Did, Hold, Pause, Resume, Settle, Settled, Want
 from xqueue_core.errors import LeaseLost, Refused, Unknown
-from xqueue_core.stored.records import Change, Group
+from xqueue_core.stored import layout
+from xqueue_core.stored.records import ABSENT, Change, Group
 from xqueue_core.task import EventName, Failure, HandBack, RetryAt, State
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +41,25 @@ async def test_a_worker_that_loses_every_row_to_another_looks_again(bench: Bench
 
         bench.records.before("swap", other)
         assert len(await bench.lease("a", 5)) == 5
+
+
+async def test_the_turn_of_a_first_call_that_looked_again_is_recorded(bench: Bench) -> None:
+    await bench.put(a_task(0, lane="one"), a_task(1, lane="two"))
+    await bench.beat("a")
+    await bench.beat("b")
+    await bench.store.swap([Group([Change("any", ABSENT, b"")])])
+    await bench.forget("any")  # from now on no new row of this store has the version 1
+    wants = [Want("one", 1), Want("two", 1)]
+
+    async def other() -> None:
+        assert len(await bench.lease("b", lane="one")) == 1
+
+    bench.records.before("swap", other)
+    leased = await bench.queue.lease(wants, 1, 1, "a", 0.0)
+    assert [one.task.lane for one in leased.deliveries] == ["two"]
+    turn = layout.unpack((await bench.store.load(["turn/a"]))[0], layout.TurnRow)
+    assert turn is not None
+    assert (turn.call, turn.lane) == (1, "two")
 
 
 async def test_a_call_repeated_returns_what_it_took(bench: Bench) -> None:
