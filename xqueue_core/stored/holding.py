@@ -176,8 +176,12 @@ class Keeper:
         A lease may have been under way while its worker left or was given up.
         """
         absent = WorkerRow(Beat(worker=worker), now.steady, now.epoch, now.wall)
-        if await self._bury(f"worker/{worker}", ABSENT, absent):
-            await self._give_up(worker, 1)
+        key = f"worker/{worker}"
+        if await self._bury(key, ABSENT, absent):
+            [row] = await self._records.load([key])
+            marked = layout.unpack(row, WorkerRow)
+            if row is not None and marked is not None and marked.dead:  # and not back meanwhile
+                await self._give_up(worker, row.version)
 
     async def _give_up(self, worker: str, version: int) -> None:
         """Take from a worker marked dead what it held, then forget it. Safe to do twice."""

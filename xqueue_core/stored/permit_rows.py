@@ -10,8 +10,8 @@ row                       bucket, order                       body
 ``permits-mark``          none                                RenewalMark
 ========================  ==================================  ============
 
-Rows of no use are kept for :data:`LINGER` seconds before they are removed: a row that is made
-again starts at version 1, and a call under way must not take it for the one it has read.
+Rows of no use are kept for :data:`LINGER` seconds before they are removed, so that a key in use
+now and then is not made anew each time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xqueue_core.stored.layout import unpack
 from xqueue_core.stored.leases import Registration, RenewalMark
 from xqueue_core.stored.records import ABSENT, Change, Group, Now, Records, Row, Scan
 
-#: Seconds for which a row of no use is kept; longer than any call may take.
+#: Seconds for which a row of no use is kept.
 LINGER = 30.0
 
 MARK = "permits-mark"

@@ -33,7 +33,7 @@ class Row(NamedTuple):
     """One row as it was read."""
 
     key: str
-    version: int  #: 1 when made, one more with each change
+    version: int  #: one more with each change; see :meth:`Records.swap` for the first
     body: bytes
     bucket: str
     order: int
@@ -102,9 +102,11 @@ class Records(ABC):
         """Apply each group if every row in it has the version expected; one verdict each.
 
         Groups are independent but applied in order: a later one sees what an earlier one of
-        the same call wrote. Rows, events and counts of a group change together, and are
-        durable when the call returns. A ``Unknown`` raise is safe to repeat only in the sense
-        that versions tell what happened: callers load again.
+        the same call wrote. A row that is made gets a version of 1 or more that its key never
+        had, for instance the nanoseconds of the clock: whoever read a row before it was removed
+        must not mistake a new one for it. Rows, events and counts of a group change together,
+        and are durable when the call returns. A ``Unknown`` raise is safe to repeat only in the
+        sense that versions tell what happened: callers load again.
         """
 
     @abstractmethod

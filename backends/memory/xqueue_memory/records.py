@@ -31,6 +31,7 @@ class MemoryRecords(Records):
         self._counts: dict[str, int] = {}
         self._names: Ordered[str] = Ordered()
         self._log: list[tuple[float, Sequence[bytes]]] = []  # (wall, events), oldest first
+        self._highest = 0  # version that a removed row had
         self._last = 0  # cursor of the newest entry, also when it was dropped
 
     # -- reading -----------------------------------------------------------------------------
@@ -127,8 +128,9 @@ class MemoryRecords(Records):
         if alarm is not None:
             self._alarms.remove((alarm, key))
         if change.body is None:
+            self._highest = max(self._highest, old.version if old else 0)
             return
-        version = old.version + 1 if old else 1
+        version = old.version + 1 if old else self._highest + 1
         self._rows[key] = Row(key, version, change.body, change.bucket, change.order)
         if change.bucket:
             self._buckets.setdefault(change.bucket, Ordered()).add((change.order, key))

@@ -16,12 +16,14 @@ class Batch:
 
     Args:
         versions: version of every row that the groups name; those not in it do not exist.
+        first: version of each row that is made; its key never had it, as far as anybody could read.
     """
 
-    __slots__ = ("counts", "events", "versions", "writes")
+    __slots__ = ("counts", "events", "first", "versions", "writes")
 
-    def __init__(self, versions: dict[str, int]) -> None:
+    def __init__(self, versions: dict[str, int], first: int) -> None:
         self.versions = versions
+        self.first = first
         self.writes: dict[str, Written | None] = {}  # None: the row is removed
         self.counts: dict[str, int] = {}
         self.events: list[bytes] = []
@@ -40,7 +42,8 @@ class Batch:
                 versions[key] = 0
                 self.writes[key] = None
             else:
-                versions[key] = version = versions.get(key, 0) + 1
+                old = versions.get(key, 0)
+                versions[key] = version = old + 1 if old else self.first
                 self.writes[key] = (key, version, bucket, order, alarm, body)
         for name, delta in group.counts.items():
             self.counts[name] = self.counts.get(name, 0) + delta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -93,7 +94,7 @@ class Writer:
         self._doing = Doing.CALL
         begin(connection, self._patience)
         try:
-            batch = Batch(self._load_versions(swaps))
+            batch = Batch(self._load_versions(swaps), time.time_ns())
             verdicts = [batch.add(swap.groups) for swap in swaps]
             if not batch.empty:
                 self._write(batch)

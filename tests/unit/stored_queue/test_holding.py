@@ -7,6 +7,7 @@ import pytest
 from support.queues import HEARTBEAT, LEASE, Bench, a_task
 from xqueue_core.calls import Did, Hold, Order, Settled
 from xqueue_core.errors import LeaseLost, Unknown
+from xqueue_core.stored import layout
 from xqueue_core.task import State
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +181,33 @@ async def test_a_lease_under_way_while_its_worker_leaves_strands_nothing(bench: 
     await bench.lease("a")
     await _pass(bench, LEASE + 2, "b")
     assert (await bench.record("type:0")).state is State.PENDING
+
+
+async def test_a_worker_that_comes_back_while_its_orphans_are_found_keeps_what_it_leases(
+    bench: Bench,
+) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+
+    async def leave() -> None:
+        await bench.beat("a", leaving=True)
+
+    bench.records.before("swap", leave)
+    await bench.lease("a")
+    came_back = []
+
+    async def come_back() -> None:
+        [row] = await bench.store.load(["worker/a"])
+        known = layout.unpack(row, layout.WorkerRow)
+        assert known is not None
+        assert known.dead
+        await bench.beat("a")
+        came_back.extend(await bench.lease("a"))
+
+    bench.records.before("load", come_back, nth=2)  # marked dead, but not given up yet
+    await bench.queue.maintain(1.0)
+    assert len(came_back) == 1
+    assert (await bench.beat("a", *came_back)).held == [Hold.KEPT]
 
 
 async def test_giving_up_an_old_life_does_not_end_the_new_one(bench: Bench) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import random
+import time
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ PATIENCE = 5.0
 class Commit(NamedTuple):
     """One step, applied all or none. In the file: its CRC, then itself as JSON, and a newline."""
 
-    changes: list[Change]  # ``expected`` is the version that the row had
+    changes: list[Change]  # ``expected`` is one less than the row's version
     counts: dict[str, int]
     log: list[tuple[int, float, list[bytes]]]  # (cursor, wall, events)
     cursor: int  # of the newest entry of the log, also if that was dropped
@@ -138,7 +139,8 @@ class LogRecords(Records):
             pairs = list(zip(group.changes, old, strict=True))
             verdicts.append(all(change.expected in (ANY, version) for change, version in pairs))
             if verdicts[-1]:
-                after |= {one.key: one._replace(expected=version) for one, version in pairs}
+                made = time.time_ns()  # the version of a new row is one that it never had
+                after |= {one.key: one._replace(expected=was or made) for one, was in pairs}
                 counts.update(group.counts)
                 events += group.events
         log = [(self._cursor + 1, self._clock().wall, events)] if events else []

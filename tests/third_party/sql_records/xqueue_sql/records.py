@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import TypeVar
@@ -115,7 +116,7 @@ class SqlRecords(Records):
         for (key, _, body, *places), version in pairs:
             self._run("DELETE FROM xq_rows WHERE key = ? AND version = ?", key, version)
             if body is not None:
-                self._run(INSERT, key, version + 1, body, *places)
+                self._run(INSERT, key, (version or time.time_ns()) + 1, body, *places)
         for name, delta in group.counts.items():
             if not self._run(COUNT, delta, name).rowcount:
                 self._run("INSERT INTO xq_counts VALUES (?, ?)", name, delta)
