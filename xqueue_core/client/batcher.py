@@ -72,8 +72,10 @@ class Batcher(Generic[T, R]):
                 while len(self._waiting) >= self._capacity:
                     await self._have_room()
                 answers.append(self.send(item))
-            if answers:
-                await asyncio.wait(answers)
+            for answer in answers:
+                # Answers come in batches, so nearly all of them are there already.
+                if not answer.done():
+                    await asyncio.wait([answer])
         except asyncio.CancelledError:
             for answer in answers:
                 answer.cancel()

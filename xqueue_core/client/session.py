@@ -86,7 +86,7 @@ class Session:
             Unknown: whether it was accepted is not known; submitting it again is safe.
             CancelledError: with the id and whether anything was sent.
         """
-        submission = self._submission(task)
+        submission = Submission(task, self._until())
         try:
             async with asyncio.timeout(self._retrying.deadline + CLOSING):
                 return await self._batcher.add(submission)
@@ -97,7 +97,8 @@ class Session:
 
     async def submit_many(self, tasks: list[Task]) -> list[Accepted | Exception]:
         """Get many tasks accepted; each answer, or what :meth:`submit` would have raised."""
-        submissions = [self._submission(task) for task in tasks]
+        until = self._until()
+        submissions = [Submission(task, until) for task in tasks]
         try:
             return await self._batcher.add_many(submissions)
         except asyncio.CancelledError as error:
@@ -107,8 +108,8 @@ class Session:
                 *[one.task.id for one in submissions if one.sent],
             ) from error
 
-    def _submission(self, task: Task) -> Submission:
-        return Submission(task, self._retrying.runtime.clock() + self._retrying.deadline)
+    def _until(self) -> float:
+        return self._retrying.runtime.clock() + self._retrying.deadline
 
     async def control(self, command: AnyCommand) -> Verdict:
         """Carry out one command, which must be safe to repeat."""

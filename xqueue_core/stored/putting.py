@@ -13,7 +13,7 @@ from xqueue_core.errors import InvalidTask, PayloadTooLarge, Unavailable
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import ScheduleRow, Unique
 from xqueue_core.stored.records import ABSENT, Change, Group, Row
-from xqueue_core.stored.tasks import ROUNDS, Applied, Tasks, encoded, rings, stated
+from xqueue_core.stored.tasks import ROUNDS, Tasks, encoded, rings, stated
 from xqueue_core.task import Record, Task
 from xqueue_core.transitions import apply
 
@@ -75,20 +75,20 @@ class Putter:
         """Try to insert what is left; returns what must be tried again."""
         seen = await self._look([tasks[i] for i in todo])
         groups: list[Group] = []
-        tried: list[tuple[int, Applied]] = []
+        tried: list[tuple[int, Sequence[str]]] = []
         for i in todo:
             known = _known(tasks[i], seen)
             if known:
                 self._duplicate(tasks[i], known, answers, i, duplicates)
                 continue
-            group, applied = _insert(tasks[i], seen, i)
+            group, rung = _insert(tasks[i], seen, i)
             groups.append(group)
-            tried.append((i, applied))
+            tried.append((i, rung))
         taken = []
         swapped = await self._records.swap(groups) if groups else ()
-        for (i, applied), inserted in zip(tried, swapped, strict=True):
+        for (i, rung), inserted in zip(tried, swapped, strict=True):
             if inserted:
-                topics |= rings(applied)
+                topics.update(rung)
             else:
                 taken.append(i)
         if not taken:
@@ -134,7 +134,8 @@ def _wrong(task: Task, most: Capabilities, at: float) -> InvalidTask | PayloadTo
     """
     if not 0 <= task.priority <= 9:
         return InvalidTask(f"task {task.id}: priority is {task.priority}, not 0 to 9")
-    if not task.type or task.id.endswith(":") or ":" not in task.id:
+    type_, _, token = task.id.partition(":")
+    if not type_ or not token or token.endswith(":"):
         return InvalidTask(f"task {task.id!r}: an id is <type>:<token>")
     delay = task.delay if task.run_at is None else task.run_at - at
     if not delay <= most.max_delay:
@@ -150,9 +151,12 @@ def _wrong(task: Task, most: Capabilities, at: float) -> InvalidTask | PayloadTo
     return None
 
 
-def _insert(task: Task, seen: _Seen, nth: int) -> tuple[Group, Applied]:
-    """The group that makes the task exist, on condition that nothing of it exists yet."""
-    parked = (task.lane, task.key) in seen.lines
+def _insert(task: Task, seen: _Seen, nth: int) -> tuple[Group, Sequence[str]]:
+    """The group that makes the task exist, on condition that nothing of it exists yet.
+
+    And the topics to ring then.
+    """
+    parked = task.key is not None and (task.lane, task.key) in seen.lines
     paused = seen.paused.get(task.lane, 0.0)
     did = apply(None, Accept(encode_task(task), parked, nth), seen.at, paused)
     record = cast(Record, did.record)  # accepting an absent task always makes one
@@ -172,7 +176,7 @@ def _insert(task: Task, seen: _Seen, nth: int) -> tuple[Group, Applied]:
         version = row.version if row else ABSENT
         changes.append(Change(key, version, fired, layout.SCHEDULES))
     counts = layout.deltas(task, None, record, did.verdict)
-    return Group(changes, encoded(did), counts), Applied(did.verdict, record, task)
+    return Group(changes, encoded(did), counts), rings(record, task)
 
 
 def _known(task: Task, seen: _Seen) -> str:

@@ -37,6 +37,7 @@ ROUNDS = 100
 EVENTS = "events"
 #: Bell topic of a new earliest due time.
 DUE = "due"
+_ANY_CHANGE = (EVENTS,)
 #: Shortest and longest time until a wait that stands still is looked at again (seconds).
 STILL = (1.0, 60.0)
 
@@ -129,7 +130,7 @@ class Tasks:
             for (i, job, answer), applied in zip(planned, swapped, strict=True):
                 if applied:
                     answers[i] = answer
-                    topics |= rings(answer)
+                    topics.update(rings(answer.record, answer.task))
                 else:
                     todo.append((i, Job(job.id, job.command)))
             if not todo:
@@ -287,16 +288,15 @@ def encoded(did: Step) -> list[bytes]:
     return [_encode_event(event) for event in did.events]
 
 
-def rings(applied: Applied) -> set[str]:
+def rings(record: Record | None, task: Task | None) -> Sequence[str]:
     """The bell topics to ring after a task reached this record."""
-    record, task = applied.record, applied.task
     if record is None or task is None:
-        return {EVENTS}
+        return _ANY_CHANGE
     if record.state is State.PENDING and not record.parked:
-        return {EVENTS, layout.ready(task.lane)}
+        return EVENTS, layout.ready(task.lane)
     if record.state is State.SCHEDULED:
-        return {EVENTS, DUE}
-    return {EVENTS}
+        return EVENTS, DUE
+    return _ANY_CHANGE
 
 
 def _buried(
