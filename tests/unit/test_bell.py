@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from support import bell_child
-from xqueue_core.errors import ConfigError
-from xqueue_core.stored.bell import LocalBell
+from xqueue_core.errors import ConfigError, Unavailable
+from xqueue_core.stored.bell import LocalBell, PollingBell
 from xqueue_core.stored.records import Bell, Wait
 from xqueue_sqlite.bell import SharedBell
 
@@ -29,10 +29,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["local", "shared", "polled"])
+@pytest.fixture(params=["local", "polling", "shared", "polled"])
 async def bell(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bell]:
     if request.param == "local":
         yield LocalBell()
+    elif request.param == "polling":
+        yield PollingBell(lambda: "never changes")
     else:
         shared = SharedBell(str(tmp_path / "bell"), kernel=request.param == "shared")
         yield shared
@@ -175,6 +177,85 @@ async def test_no_ring_is_lost_between_threads(bell: Bell) -> None:
             await heard(wait)
             seen = latest
         await ringing
+
+
+# -- by looking --------------------------------------------------------------------------------
+
+
+class Store:
+    """Something that changes, and sometimes cannot be looked at."""
+
+    def __init__(self) -> None:
+        self.content: object = 0
+        self.error: Exception | None = None
+        self.looks = 0
+
+    def look(self) -> object:
+        self.looks += 1
+        if self.error:
+            raise self.error
+        return self.content
+
+
+async def test_a_change_without_a_ring_wakes_everybody() -> None:
+    store = Store()
+    bell = PollingBell(store.look)
+    async with bell.listen(["a"]) as one, bell.listen(["b"]) as two:
+        waiting = [asyncio.ensure_future(heard(wait)) for wait in (one, two)]
+        while store.looks < 6:
+            await asyncio.sleep(0)
+        store.content = 1
+        await asyncio.gather(*waiting)
+
+
+async def test_a_change_before_the_first_wait_is_not_missed_and_counts_once() -> None:
+    store = Store()
+    bell = PollingBell(store.look)
+    async with bell.listen(["a"]) as wait:
+        store.content = 1
+        await bell.ring(["a"])  # for the same change
+        await heard(wait)
+        assert not await rings(wait)
+
+
+async def test_a_ring_does_not_wait_for_the_next_look() -> None:
+    async with (bell := PollingBell(lambda: 0, every=LONG)).listen(["a"]) as wait:
+        waiting = asyncio.ensure_future(heard(wait))
+        await asyncio.sleep(0)
+        await bell.ring(["a"])
+        await waiting
+
+
+async def test_it_looks_as_often_as_it_was_told() -> None:
+    store = Store()
+    async with PollingBell(store.look, every=0.05).listen(["a"]) as wait:
+        await wait(0.5)
+    assert 3 <= store.looks <= 14
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("gone"), Unavailable("gone")])
+async def test_a_store_that_cannot_be_looked_at_wakes_once(error: Exception) -> None:
+    store = Store()
+    async with PollingBell(store.look).listen(["a"]) as wait:
+        store.error = error
+        await heard(wait)
+        assert not await rings(wait)
+        store.error = None
+        await heard(wait)
+
+
+async def test_a_mistake_in_looking_is_raised() -> None:
+    store = Store()
+    async with PollingBell(store.look).listen(["a"]) as wait:
+        store.error = KeyError("mistake")
+        with pytest.raises(KeyError, match="mistake"):
+            await wait(LONG)
+
+
+@pytest.mark.parametrize("every", [0.0, -1.0, float("nan")])
+def test_looks_without_a_pause_are_refused(every: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        PollingBell(lambda: 0, every)
 
 
 # -- between processes -------------------------------------------------------------------------

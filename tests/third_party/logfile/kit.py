@@ -28,11 +28,11 @@ class LogHarness(BackendHarness):
             )
 
         super().__init__(LogBackend(), settings, name=f"logfile-{durability}")
-        self._settings_of = settings
+        self._folder = Path(folder)
 
     async def corrupt(self, namespace: str, id: str) -> None:
         """Put bytes that nobody can decode in the place of a task, where it was listed."""
-        records = LogRecords(self._settings_of(namespace, {}).file, False, host_clock)
+        records = LogRecords(self._folder / f"{namespace}.log", False, host_clock)
         [row] = await records.load([f"t/{id}"])
         assert row is not None
         await records.swap([Group([Change(row.key, ANY, b"R\xc1", row.bucket, row.order)])])

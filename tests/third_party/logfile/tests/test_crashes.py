@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from xqueue_logfile import LogRecords, records  # type: ignore[import-not-found, unused-ignore]
+import xqueue_logfile  # type: ignore[import-not-found, unused-ignore]
+from xqueue_logfile import LogRecords  # type: ignore[import-not-found, unused-ignore]
 
 from xqueue_core.errors import ConfigError, Refused, Unavailable
 from xqueue_core.stored.clock import host_clock
@@ -227,7 +228,7 @@ def test_a_file_that_was_made_small_says_the_same(tmp_path: Path) -> None:
 def test_a_lock_that_is_not_given_back_is_waited_for_by_a_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "PATIENCE", 0.1)
+    monkeypatch.setattr(xqueue_logfile, "PATIENCE", 0.1)
 
     async def scenario() -> None:
         with opened(tmp_path) as store, (tmp_path / "test.lock").open() as other:
@@ -256,6 +257,27 @@ def test_with_power_nothing_is_answered_before_it_is_on_the_disk(
             assert synced == [first]
             assert await safe.swap([Group([Change("b", ABSENT, b"")])]) == [False]
             assert synced == [first, (tmp_path / "test.log").stat().st_size]
+
+    asyncio.run(scenario())
+
+
+def test_with_power_the_name_of_each_new_file_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[os.stat_result] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file)))
+
+    def folders() -> int:
+        return sum(os.path.samestat(one, tmp_path.stat()) for one in synced)
+
+    async def scenario() -> None:
+        with opened(tmp_path, sync=True, slack=ALWAYS) as safe, opened(tmp_path) as other:
+            assert folders() == 1
+            await put(safe, "a")
+            assert await keys(other) == ["a"]
+            assert folders() == 1
+            assert await keys(safe) == ["a"]  # it answers from the file that was made small
+            assert folders() == 2
 
     asyncio.run(scenario())
 
