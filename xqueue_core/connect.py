@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -37,10 +38,22 @@ class Connection:
     settings: Settings
 
 
+class ProcessLock:
+    """A lock for each process: at a fork a thread that is not in the child may hold it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.RLock] = {}
+
+    def own(self) -> threading.RLock:
+        """The lock of this process."""
+        return self._locks.setdefault(os.getpid(), threading.RLock())
+
+
 class BackendCache:
     """The backends of one app, each made once: memory:// keeps its tasks with its backend.
 
     A forked child makes its own: what its parent had open must not be touched, not even closed.
+    Any thread may ask: two that ask at once get the same one.
     """
 
     def __init__(self, load: Callable[[str], Backend] | None = None) -> None:
@@ -48,15 +61,17 @@ class BackendCache:
         self._made: dict[str, Backend] = {}
         self._inherited: list[dict[str, Backend]] = []
         self._pid = os.getpid()
+        self._lock = ProcessLock()
 
     def get(self, name: str) -> Backend:
         """The backend of this name. Raises ConfigError if it cannot be loaded."""
-        if self._pid != os.getpid():
-            self._inherited.append(self._made)
-            self._made, self._pid = {}, os.getpid()
-        if name not in self._made:
-            self._made[name] = self._loaded(name)
-        return self._made[name]
+        with self._lock.own():
+            if self._pid != os.getpid():
+                self._inherited.append(self._made)
+                self._made, self._pid = {}, os.getpid()
+            if name not in self._made:
+                self._made[name] = self._loaded(name)
+            return self._made[name]
 
     def _loaded(self, name: str) -> Backend:
         if self._load is not None:

@@ -14,7 +14,7 @@ from xqueue_core.client.batcher import Batcher
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.client.sending import Sender, Submission
 from xqueue_core.client.watcher import Watcher
-from xqueue_core.connect import Connection
+from xqueue_core.connect import Connection, ProcessLock
 from xqueue_core.errors import Unavailable, Unsupported
 from xqueue_core.task import Task
 
@@ -158,24 +158,37 @@ class Sessions:
         self._open: dict[asyncio.AbstractEventLoop, Session] = {}
         self._inherited: list[dict[asyncio.AbstractEventLoop, Session]] = []
         self._pid = os.getpid()
+        self._lock = ProcessLock()
 
     def current(self) -> Session:
         """The session of the running event loop. Raises Unsupported where none of asyncio runs."""
         loop = _running()
+        if self._pid == os.getpid() and (session := self._open.get(loop)) is not None:
+            return session
+        with self._lock.own():
+            return self._begun(loop)
+
+    def _begun(self, loop: asyncio.AbstractEventLoop) -> Session:
+        """A new session of this loop; no other thread is in here."""
         if self._pid != os.getpid():
             # A child opens its own. What the parent had open is kept, for even closing it here
             # would do harm: SQLite forbids it, and a socket's farewell would end the parent's.
             self._inherited.append(self._open)
             self._open, self._pid = {}, os.getpid()
-        session = self._open.get(loop)
-        if session is None:
-            self._open = {one: held for one, held in self._open.items() if not one.is_closed()}
-            session = self._open[loop] = Session(self._connect, self._retrying)
+        # Never changed, only replaced: those who look need no lock.
+        session = Session(self._connect, self._retrying)
+        alive = {one: held for one, held in self._open.items() if not one.is_closed()}
+        self._open = {**alive, loop: session}
         return session
 
     async def close(self) -> None:
         """Close the session of the running event loop, if there is one."""
-        if self._pid == os.getpid() and (session := self._open.pop(_running(), None)):
+        loop = _running()
+        with self._lock.own():
+            session = self._open.get(loop) if self._pid == os.getpid() else None
+            if session is not None:
+                self._open = {one: held for one, held in self._open.items() if one is not loop}
+        if session is not None:
             await session.close()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,24 @@ def test_a_backend_is_made_once(loader: Loader) -> None:
     assert cache.get("full") is cache.get("full")
     assert cache.get("plain") is not cache.get("full")
     assert len(loader.loaded) == 2
+
+
+def test_threads_that_ask_at_once_share_one_backend() -> None:
+    """Two of them would split memory:// in two: each keeps its tasks with its backend."""
+    made = []
+    both = threading.Barrier(2, timeout=0.5)
+
+    def load(name: str) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            both.wait()  # only where both load are both here
+        made.append(name)
+        return object()
+
+    cache = BackendCache(load)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(cache.get, ["memory", "memory"])
+    assert first is second
+    assert made == ["memory"]
 
 
 def test_a_forked_child_makes_its_own_backends(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -176,6 +178,39 @@ def test_each_loop_has_its_session(broker: FakeBroker) -> None:
     assert (broker.opened, broker.closed) == (2, 2)
     # The loop that is gone is forgotten.
     assert list(sessions._open.values()) == [seen[1]]
+
+
+def test_threads_that_begin_at_once_keep_their_sessions(broker: FakeBroker) -> None:
+    """One must not be dropped from the list while another is entered: it were never closed."""
+    sessions = Sessions(broker.connect, Retrying())
+    looking, entered = threading.Event(), threading.Event()
+
+    class Old(asyncio.SelectorEventLoop):
+        def is_closed(self) -> bool:
+            if sessions._open and not looking.is_set():
+                looking.set()
+                entered.wait(0.5)  # only where another may enter its session meanwhile it does
+            return super().is_closed()
+
+    async def first() -> Session:
+        return sessions.current()
+
+    async def second() -> tuple[Session, Session]:
+        assert looking.wait(10)
+        session = sessions.current()
+        entered.set()
+        done.wait(10)
+        return session, sessions.current()
+
+    with ThreadPoolExecutor(2) as pool, asyncio.Runner(loop_factory=Old) as runner:
+        done = threading.Event()
+        runner.run(first())
+        one = pool.submit(asyncio.run, first())
+        two = pool.submit(asyncio.run, second())
+        one.result(10)
+        done.set()
+        before, after = two.result(10)
+    assert before is after
 
 
 def test_without_a_loop_there_is_no_session(broker: FakeBroker) -> None:
