@@ -244,3 +244,29 @@ def test_importing_the_backends_loads_no_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+# -- cancellation ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_what_a_cancelled_call_changes_is_changed_before_it_ends(
+    path: str, times: int
+) -> None:
+    async with store(path) as records:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            change = Group([Change("k", 0, b"")])
+            swap = asyncio.create_task(records.swap([change]))
+            await asyncio.wait([swap], timeout=0.2)  # until it waits for the other
+            for _ in range(times):
+                swap.cancel()
+                await asyncio.wait([swap], timeout=0.05)
+            gone = asyncio.create_task(records.swap([Group([Change("late", 0, b"")])]))
+            await asyncio.sleep(0)
+            other.execute("COMMIT")
+        with pytest.raises(asyncio.CancelledError):
+            await swap
+        changed = (await records.load(["k"]))[0] is not None
+        await gone
+        assert ((await records.load(["k"]))[0] is not None) == changed

@@ -87,6 +87,7 @@ class Keys:
         try:
             answers = await semaphore.acquire([request for _, request in batch], 0.0)
         except Exception as error:
+            self._withdraw_unwanted(batch)
             if not isinstance(error, BrokerError):
                 logger.exception("asking for keys' permits failed in an unexpected way")
             # The jobs stay held, and their slots taken, until there is an answer: the same
@@ -111,6 +112,13 @@ class Keys:
                 self._start(job)
             else:
                 self._refuse(job, Parked())
+
+    def _withdraw_unwanted(self, batch: list[tuple[Job, Request]]) -> None:
+        """A call failed: it may have taken effect after a withdrawal, which is repeated."""
+        wanted = {request.id for _, request in self._waiting}
+        for _, request in batch:
+            if request.id not in wanted:
+                self._permits.withdraw(request)
 
     def _request(self, job: Job) -> Request:
         task = job.delivery.task

@@ -238,12 +238,15 @@ class Limiter:
         try:
             await asyncio.wait([call])
             if call.cancelled():
+                self._withdraw_unwanted(asked)
                 return  # asked again, with what is wanted now
             answers = call.result()
         except asyncio.CancelledError:
             call.cancel()
+            await asyncio.wait([call])
             raise
         except Exception as error:
+            self._withdraw_unwanted(asked)
             if not isinstance(error, BrokerError):
                 logger.exception("asking for permits failed in an unexpected way")
             if await self._backoff.wait() == 1:
@@ -306,6 +309,12 @@ class Limiter:
         for request in lane.asked:
             self._permits.withdraw(request)
         lane.asked.clear()
+
+    def _withdraw_unwanted(self, asked: list[tuple[Lane, Request]]) -> None:
+        """A call ended without an answer: it may have taken effect after a withdrawal."""
+        for lane, request in asked:
+            if request not in lane.asked:
+                self._permits.withdraw(request)
 
     def _give_back(self, lane: Lane, count: int) -> None:
         for _ in range(count):

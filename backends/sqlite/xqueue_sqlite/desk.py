@@ -8,13 +8,18 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import anyio
 
 from xqueue_core.errors import Refused
 
 #: Most groups written, or rows read, at once.
 _MOST = 2_000
+#: Seconds for which a cancelled caller waits for work under way.
+_PATIENCE = 30.0
 
 
 class Work(Protocol):
@@ -36,10 +41,15 @@ class Server(Protocol):
         """Put everything away."""
 
 
-class _Call(NamedTuple):
+@dataclass(slots=True, eq=False)
+class _Call:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     work: Any
+    taken: bool = False  # by the thread: it will be done
+    withdrawn: bool = False  # before the thread took it: it will not
+    done: bool = False  # the loop's
+    ended: asyncio.Future[None] | None = None  # what a cancelled caller waits for
 
 
 class Desk:
@@ -75,7 +85,11 @@ class Desk:
         self._opened.result()
 
     async def ask(self, work: Work) -> Any:
-        """Have a piece of work done. If cancelled, it may be done all the same."""
+        """Have a piece of work done.
+
+        If cancelled, the work is not done, or it has been done before this ends: whoever undoes
+        it afterwards does not come too early.
+        """
         if os.getpid() != self._pid:
             raise Refused(
                 f"{self._subject} was opened by process {self._pid}, from which this one was "
@@ -86,8 +100,26 @@ class Desk:
         with self._lock:
             if self._closing:
                 raise Refused(f"{self._subject} is closed")
-            self._queue.put(_Call(loop, future, work))
-        return await future
+            call = _Call(loop, future, work)
+            self._queue.put(call)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            await self._withdraw(call)
+            raise
+
+    async def _withdraw(self, call: _Call) -> None:
+        """Have it not done, or wait until it has been done."""
+        with self._lock:
+            call.withdrawn = not call.taken
+        if call.withdrawn or call.done:
+            return
+        call.ended = call.loop.create_future()
+        # As long as a transaction may wait for others; then the thread has come to grief.
+        with anyio.move_on_after(_PATIENCE, shield=True) as scope:
+            while not (call.ended.done() or scope.cancel_called):
+                with suppress(asyncio.CancelledError):  # the first is raised by the caller
+                    await asyncio.wait([call.ended])
 
     async def close(self) -> None:
         """Finish what was asked, then end the thread. In a forked child: do nothing."""
@@ -125,7 +157,9 @@ class Desk:
                     if calls:
                         self._queue.put(None)
                     break
-                if not call.future.cancelled():
+                with self._lock:
+                    call.taken = not call.withdrawn
+                if call.taken:
                     calls.append(call)
                     weight += call.work.weight
         return calls
@@ -146,16 +180,20 @@ async def ended(thread: threading.Thread) -> None:
 
 
 def _deliver_all(calls: Sequence[_Call], results: Sequence[Any]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Call, Any]]] = {}
     for call, result in zip(calls, results, strict=True):
-        by_loop.setdefault(call.loop, []).append((call.future, result))
+        by_loop.setdefault(call.loop, []).append((call, result))
     for loop, results_there in by_loop.items():
         with suppress(RuntimeError):  # the loop has been closed: nobody waits there
             loop.call_soon_threadsafe(_deliver, results_there)
 
 
-def _deliver(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in results:
+def _deliver(results: list[tuple[_Call, Any]]) -> None:
+    for call, result in results:
+        future = call.future
+        call.done = True
+        if call.ended is not None:
+            call.ended.set_result(None)
         if future.done():
             continue
         if isinstance(result, Exception):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from support.fake_semaphore import FakeSemaphore
 from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, make_job, settle_down
 from xqueue_core.errors import Unavailable, Unknown
-from xqueue_core.permits import Keep, Permit
+from xqueue_core.permits import Answer, Keep, Permit, Request
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job
@@ -186,6 +187,46 @@ def test_a_reply_that_is_lost_leaks_no_permit() -> None:
         first, second, third = one.semaphore.calls[:3]
         assert [r.id for r in first] == [r.id for r in second] == [r.id for r in third]
         assert (one.held, one.limiter.allowance("job")) == (3, 3)
+
+    run(main())
+
+
+class _Late(FakeSemaphore):
+    """A cancelled ``acquire`` takes effect all the same, some time later."""
+
+    async def acquire(self, requests: Sequence[Request], wait: float) -> list[Answer]:
+        try:
+            await asyncio.sleep(wait)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+            await super().acquire(requests, 0.0)
+            raise
+        return await super().acquire(requests, 0.0)
+
+
+def test_a_cancelled_call_that_takes_effect_late_leaks_no_permit() -> None:
+    async def main() -> None:
+        one = Limiting(_Late(job=3))
+        await one.renew()
+        one.limiter.leased("job", 1, 0, full=False)
+        await asyncio.sleep(10)
+        assert one.held == 0
+        assert [len(call) for call in one.semaphore.calls] == [3]
+
+    run(main())
+
+
+def test_the_end_of_the_worker_leaks_no_permit_asked_for_at_the_last_moment() -> None:
+    async def main() -> None:
+        one = Limiting(_Late(job=3))
+        await one.renew()
+        for task in one.tasks:
+            task.cancel()
+        await asyncio.gather(*one.tasks, return_exceptions=True)
+        assert one.held == 3
+        one.limiter.close()
+        await one.permits.flush()
+        assert one.held == 0
 
     run(main())
 

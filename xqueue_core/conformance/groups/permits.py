@@ -290,6 +290,25 @@ async def again_after_expiry(bench: Bench) -> None:
     holds(again.token > expired.token, "the new permit's token is greater")
 
 
+@case("J114", needs=LIMITS)
+async def canceled_wish(bench: Bench) -> None:
+    """A call of ``acquire`` that was cancelled, however early, and whose requests were withdrawn
+    after it had ended leaves no holder and no waiter."""
+    desk = Desk(bench)
+    await desk.limit("k", 2)
+    await desk.renew()
+    wishes = []
+    for n in range(40):
+        mine = [desk.wish("k"), desk.wish("k")]
+        wishes += mine
+        with anyio.move_on_after(n * 0.0002 * bench.scale):
+            await desk.ask(*mine, wait=1.0)
+        await desk.release(*(Permit(wish.id, wish.key) for wish in mine))
+    await desk.release(await desk.gets("k"))
+    info = (await desk.semaphore.inspect(["k"]))[0]
+    same((info.holders, info.waiters), ({}, []), "who holds or awaits the key")
+
+
 async def _keep_beating(bench: Bench) -> None:
     """A worker that lives, so that time in which somebody could renew goes on (P1.4)."""
     await bench.worker("bystander", lease=bench.short)
