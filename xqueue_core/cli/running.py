@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from xqueue_core.errors import ConfigError
+from xqueue_core.errors import ConfigError, XQueueError
 from xqueue_core.worker import Exit, Worker
 
 if TYPE_CHECKING:
@@ -132,27 +132,51 @@ class _Handlers(threading.Thread):
         """Run the worker."""
         try:
             with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                runner.run(self._worker.run())
-        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+                try:
+                    runner.run(self._worker.run())
+                except (SystemExit, KeyboardInterrupt) as error:
+                    _crash(error)
+        except BaseException as error:  # noqa: BLE001 - the main thread tells it
             self.error = error
         finally:
             self._worker.ended.set()
 
 
+def _crash(error: BaseException) -> None:
+    """Die: a handler's own task ended the loop, as ``sys.exit()`` in it does.
+
+    At once, without handing anything back: the deliveries are lost, and counted as lost, else
+    the task that does this would be tried for ever.
+    """
+    logger.critical("a handler has ended the event loop; this process dies", exc_info=error)
+    _flush()
+    os._exit(1)
+
+
 def _ended(worker: Worker, handlers: _Handlers, supervised: bool) -> int:
     stuck = handlers.is_alive() or worker.exit is Exit.RECYCLE
-    if handlers.error is not None and not stuck:
-        raise handlers.error
+    error = worker.error or handlers.error
+    if isinstance(error, XQueueError) and not stuck:
+        raise error
+    if error is not None:
+        logger.critical("the worker has failed", exc_info=error)
     if worker.exit is Exit.RECYCLE and not supervised:
         logger.warning("this process replaces itself")
         _flush()
         os.execv(sys.executable, [sys.executable, "-m", "xqueue_core.cli", *sys.argv[1:]])  # noqa: S606
-    code = RECYCLE if worker.exit is Exit.RECYCLE else 0
+    code = _code(worker, error)
     if stuck or _threads_left():
         # A thread that never ends would keep the interpreter from ever exiting.
         _flush()
         os._exit(code)
     return code
+
+
+def _code(worker: Worker, error: BaseException | None) -> int:
+    """0 only if the engine ended as it should, and the handlers' loop with it."""
+    if worker.exit is Exit.RECYCLE:
+        return RECYCLE
+    return 0 if error is None and worker.exit is not None else 1
 
 
 def _threads_left() -> bool:

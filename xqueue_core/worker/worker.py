@@ -84,6 +84,7 @@ class Worker:
         self._engine_loop: asyncio.AbstractEventLoop | None = None
         self._life: Life | None = None
         self.exit: Exit | None = None
+        self.error: BaseException | None = None  #: what the engine failed with
 
     async def run(self) -> Exit:
         """Work until :meth:`stop` is called, an operator orders it, or ``burst`` is done.
@@ -114,7 +115,7 @@ class Worker:
                 with asyncio.Runner(loop_factory=lambda: engine_loop) as runner:
                     exit = self.exit = runner.run(self._engine(crossing))
             except BaseException as raised:  # noqa: BLE001 - it is raised again in run()
-                error = raised
+                error = self.error = raised
             self.ended.set()
             _tell(loop, done, exit, error)
 
