@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from xqueue_core.cli.running import RECYCLE, SIGNALS, stopper
 
@@ -64,12 +64,12 @@ class Child:
         self.at = None
         logger.info("started worker process %d", self._process.pid)
 
-    def ended(self) -> int | None:
-        """The exit code, once, when the process has ended."""
+    def ended(self, fine: Collection[int]) -> int | None:
+        """The exit code, once, when the process has ended; logged as an error unless ``fine``."""
         if self._process is None or (code := self._process.poll()) is None:
             return None
         logger.log(
-            logging.INFO if code in (0, RECYCLE) else logging.ERROR,
+            logging.INFO if code in fine else logging.ERROR,
             "worker process %d ended with code %d",
             self._process.pid,
             code,
@@ -148,17 +148,27 @@ class Supervisor:
         if now >= self._kill_at:
             self._kill()
         for child in self._children:
-            code = child.ended()
+            code = child.ended(self._fine())
             if code is not None:
                 self._ended(child, code)
             if child.at is not None and child.at <= now and not self._stopping:
-                child.start()
+                self._start(child)
         return any(child.process is not None or child.at is not None for child in self._children)
+
+    def _start(self, child: Child) -> None:
+        child.start()
+        if self._stopping:  # since: it was not there yet to be told
+            child.signal(signal.SIGTERM)
+
+    def _fine(self) -> Collection[int]:
+        """Exit codes that are no failure. A child that is told to stop before it listens for
+        signals dies of that one, with nothing in hand."""
+        return (0, RECYCLE, -signal.SIGTERM) if self._stopping else (0, RECYCLE)
 
     def _ended(self, child: Child, code: int) -> None:
         if code == 0 or self._stopping:
             # It was told to end: by us, by an operator's order, or there was nothing left.
-            self._code = self._code or (1 if code not in (0, RECYCLE) else 0)
+            self._code = self._code or (0 if code in self._fine() else 1)
         elif code == USAGE:
             self._code = USAGE
             self._stop()
