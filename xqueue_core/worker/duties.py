@@ -230,6 +230,9 @@ class Life:
     def _give_up(self) -> None:
         """The process is about to end, and code in it will not: settle in its stead."""
         engine = self._engine
+        # Before anything is settled: a loop that comes to itself now must not start what
+        # another worker is about to.
+        engine.term.end()
         now = self._tools.clock()
         for job in list(engine.desk.active):
             late = job.started and deadline(job) <= now

@@ -64,6 +64,7 @@ class Engine:
         self.lanes = list(lanes)
         self.options = options
         self.tools = tools
+        self.term = term
         self.specs = specs
         self.send = crossing.inward.send
         self.paused: frozenset[str] = frozenset()

@@ -96,8 +96,9 @@ class Keeper:
             except Exception:
                 logger.exception("the heartbeat failed in an unexpected way")
                 return False
-            self._term.acknowledged(sent)
+            # In this order: the other side must not start, under the new term, what is lost.
             self._told(jobs, reply)
+            self._term.acknowledged(sent)
             return True
 
     def _beat(self, leaving: bool) -> Beat:

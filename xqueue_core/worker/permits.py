@@ -77,7 +77,6 @@ class PermitDesk:
         renewed: Renewed = await self._semaphore.renew(
             self.worker, [grip.permit for grip in grips], watch, self._options.lease
         )
-        self._term.acknowledged(sent)
         for grip, keep in zip(grips, renewed.permits, strict=True):
             if keep is Keep.KEPT or grip.permit.id not in self._held:
                 continue
@@ -87,6 +86,7 @@ class PermitDesk:
             else:
                 grip.yielding = True
             told(grip, keep)
+        self._term.acknowledged(sent)
         return renewed.versions
 
     async def run(self, released: Callable[[Sequence[Permit]], None]) -> None:

@@ -60,6 +60,10 @@ class Term:
         """A renewal that was sent then has been acknowledged."""
         self._until = max(self._until, sent_at + self._span)
 
+    def end(self) -> None:
+        """Nothing may start any more, whatever is acknowledged from now on."""
+        self._span = self._until = float("-inf")
+
     def fresh(self, now: float) -> bool:
         """True while something may start under the lease."""
         return now < self._until

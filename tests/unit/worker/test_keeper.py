@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from support.fake_queue import FakeQueue
 from support.virtual import run, tools
@@ -25,6 +25,7 @@ class Keeping:
         self.desk = Desk(4, 2, 2)
         self.term = Term(OPTIONS.lease - OPTIONS.margin)
         self.told: list[tuple[list[str], BeatReply]] = []
+        self.when_told: Callable[[], None] = lambda: None
         self.tools = tools()
         self.keeper = Keeper(
             self.queue,
@@ -39,6 +40,7 @@ class Keeping:
         )
 
     def _told(self, jobs: Sequence[Job], reply: BeatReply) -> None:
+        self.when_told()
         self.told.append(([job.id for job in jobs], reply))
 
 
@@ -78,6 +80,29 @@ def test_the_lease_counts_from_when_the_heartbeat_was_sent() -> None:
         assert await keeping.keeper.beat()
         assert keeping.term.fresh(sent + 11.9)
         assert not keeping.term.fresh(sent + 12.0)
+
+    run(main())
+
+
+def test_what_is_lost_is_told_before_the_lease_is_relied_upon_again() -> None:
+    async def main() -> None:
+        keeping = Keeping()
+        clock, fresh = keeping.tools.clock, []
+        keeping.when_told = lambda: fresh.append(keeping.term.fresh(clock()))
+        assert await keeping.keeper.beat()
+        assert fresh == [False]
+        assert keeping.term.fresh(clock())
+
+    run(main())
+
+
+def test_a_term_that_was_ended_does_not_begin_again() -> None:
+    async def main() -> None:
+        keeping = Keeping()
+        assert await keeping.keeper.beat()
+        keeping.term.end()
+        assert await keeping.keeper.beat(leaving=True)
+        assert not keeping.term.fresh(keeping.tools.clock())
 
     run(main())
 

@@ -31,7 +31,7 @@ class Living:
         self.tools = tools()
         own = WorkerOptions(**{"concurrency": 4, "prefetch": 2, **options})
         term = Term(own.lease - own.margin)
-        crossing = Crossing(loop.call_soon, loop.call_soon)
+        crossing = self.crossing = Crossing(loop.call_soon, loop.call_soon)
         self.executor = Executor(crossing, own, self.tools, term, loop.call_soon, app=app)
         faces = Faces(self.queue)
         specs = dict(app.handlers)
@@ -115,6 +115,29 @@ def test_a_drain_waits_for_the_grace_and_hands_back_the_rest() -> None:
         assert sorted(end.ran for end in ends.values()) == [False] * 2 + [True] * 4
         assert all(isinstance(end, HandBack) and end.reason == "stop" for end in ends.values())
         assert len(started) == 4
+
+    run(main())
+
+
+def test_what_was_handed_back_unstarted_does_not_start_when_the_loop_comes_to_itself() -> None:
+    async def main() -> None:
+        app, started = make_app(), []
+        release = asyncio.Event()
+
+        @app.task(process_timeout=None)
+        async def job() -> None:
+            started.append("job")
+            await release.wait()
+
+        living = Living(app, concurrency=1, prefetch=1, grace=3.0)
+        living.queue.add(delivery("runs"), delivery("waits"))
+        await asyncio.sleep(1)
+        living.crossing.inward.connect(lambda batch: None)  # the handlers' loop is blocked
+        await living.stop()
+        assert len(await living.settled(2)) == 2
+        release.set()
+        await asyncio.sleep(1)
+        assert started == ["job"]
 
     run(main())
 
