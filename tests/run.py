@@ -1,6 +1,7 @@
 """Run every test and print the matrix of backend, event loop and cases.
 
-``python tests/run.py [arguments of pytest]``; the exit code is 0 only if everything passed.
+``python tests/run.py [arguments of pytest]``; the exit code is 0 only if everything passed and
+nothing was skipped.
 Reports go to the folder named by ``CONFORMANCE_DIR``, by default ``.matrix``.
 """
 
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 THIRD_PARTY = ROOT / "tests" / "third_party" / "run.py"
@@ -25,9 +27,10 @@ def main(arguments: list[str]) -> int:
     for old in folder.glob("*.json"):
         old.unlink()
     plugin = ["-p", "xqueue_core.conformance", "--conformance-dir", str(folder)]
-    codes = [_ran([sys.executable, "-m", "pytest", *plugin, *arguments])]
-    if THIRD_PARTY.exists():
-        codes.append(_ran([sys.executable, str(THIRD_PARTY)], CONFORMANCE_DIR=str(folder)))
+    results = folder / "pytest.xml"
+    results.unlink(missing_ok=True)
+    tests = [sys.executable, "-m", "pytest", *plugin, *arguments, f"--junit-xml={results}"]
+    codes = [_ran(tests), _ran([sys.executable, str(THIRD_PARTY)], CONFORMANCE_DIR=str(folder))]
     reports = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
     print(matrix(reports))
     whole = not arguments
@@ -36,7 +39,22 @@ def main(arguments: list[str]) -> int:
         codes.append(1)
     if whole and any(not report["ok"] for report in reports):
         codes.append(1)
-    return max(codes)
+    for name, reason in skipped(results):
+        print(f"skipped, which counts as a failure: {name} ({reason})", file=sys.stderr)
+        codes.append(1)
+    # A signal's code is negative.
+    return max(map(abs, codes))
+
+
+def skipped(results: Path) -> list[tuple[str, str]]:
+    """The tests that pytest did not run, or only to see them fail, and why."""
+    if not results.exists():
+        return []  # pytest did not get that far, which its exit code tells
+    return [
+        (f"{case.get('classname')}.{case.get('name')}", one.get("message", ""))
+        for case in ElementTree.parse(results).iter("testcase")
+        for one in case.iter("skipped")
+    ]
 
 
 def _ran(command: list[str], **variables: str) -> int:
