@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import traceback
 from collections.abc import Callable
 
@@ -17,7 +18,10 @@ from xqueue_core.task import (
     Success,
     Task,
 )
+from xqueue_core.text import storable
 from xqueue_core.worker.job import Job, Told
+
+logger = logging.getLogger("xqueue.worker")
 
 #: Longest traceback kept; its end says most, so the start is cut (bytes of text).
 TRACEBACK = 8 * 1024
@@ -113,24 +117,22 @@ def of_unstarted(why: Told) -> AnyOutcome | None:
 
 def _failure(reason: str, error: BaseException) -> Failure:
     kind = type(error)
-    name = (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else (f"{kind.__module__}.{kind.__qualname__}")
-    )
+    name = kind.__qualname__
+    if kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
     try:
-        message = str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may do anything
+        message = str(error)[:MESSAGE]
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may do anything, exit too
         message = f"<no message: {type(broken).__name__}>"
-    return Failure(reason, name, message[:MESSAGE], _text(error))
+    return Failure(reason, storable(name), storable(message)[:MESSAGE], _text(error))
 
 
 def _text(error: BaseException) -> str:
     try:
         text = "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001 - as above: formatting calls the user's code
+    except BaseException:  # noqa: BLE001 - as above: formatting calls the user's code
         return ""
-    raw = text.encode("utf-8", "replace")
+    raw = text.encode("utf-8", "backslashreplace")
     if len(raw) <= TRACEBACK:
         return raw.decode()
     cut = "[...]\n"

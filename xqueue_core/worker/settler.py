@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Settle, Settled
 from xqueue_core.errors import BrokerError, Refused
-from xqueue_core.task import AnyOutcome, Failed, Failure, Success
+from xqueue_core.task import AnyOutcome, Failed, Failure, RetryAt, Success
+from xqueue_core.text import storable
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.tools import Backoff, Tools
 
@@ -23,6 +24,10 @@ logger = logging.getLogger("xqueue.worker")
 BATCH = 500
 #: Bytes of results that may wait; beyond it nothing is fetched.
 BYTES = 64 * 1024 * 1024
+#: How often an outcome is sent alone before another is tried in its place: a refusal may pass.
+TRIES = 5
+#: How often before it is given up; the rounds before it take about half a minute.
+LAST = 25
 
 Entry = tuple[Job, AnyOutcome]
 
@@ -32,6 +37,11 @@ class Settler:
 
     ``settled`` is called with each job and its verdict. ``full`` is the brake: while it is
     True nothing should be fetched, so that memory stays bounded however long the broker is away.
+
+    While the broker is away everything is kept and repeated. A call that fails in any other way
+    is the fault of an outcome in it: the batch is sent again in halves, until the faulty ones
+    are alone. They are repeated beside the others; then a plain failure is tried in their place,
+    and stands only if the backend takes it, which proves that the outcome was at fault.
     """
 
     def __init__(
@@ -42,11 +52,15 @@ class Settler:
         most: int,
     ) -> None:
         self._queue = queue
-        self._backoff = Backoff(tools)
+        self._away = Backoff(tools)
+        self._odd = Backoff(tools)
         self._settled = settled
         self._most = most
         self._waiting: deque[Entry] = deque()
-        self._under_way: list[Entry] = []
+        self._under_way: deque[list[Entry]] = deque()  # batches; more than one once it was split
+        self._doubtful: list[Entry] = []  # failed alone; each is only ever sent alone
+        self._faults: dict[Job, int] = {}
+        self._replaced: dict[Job, AnyOutcome] = {}  # what another stands in for just now
         self._bytes = 0
         self._wake = asyncio.Event()
 
@@ -65,70 +79,109 @@ class Settler:
     @property
     def idle(self) -> bool:
         """True if nothing waits or is under way."""
-        return not self._waiting and not self._under_way
+        return not (self._waiting or self._under_way or self._doubtful)
 
     async def run(self) -> None:
         """Settle until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting or self._under_way:
-                await self._settle()
+            while not self.idle:
+                await self._round()
 
-    async def _settle(self) -> None:
-        if not self._under_way:
-            count = min(BATCH, len(self._waiting))
-            self._under_way = [self._waiting.popleft() for _ in range(count)]
-        batch = self._under_way
-        try:
-            await self._send(batch)
-        except Refused as error:
-            await self._one_by_one(batch, error)
-        except BrokerError as error:
-            await self._failed(error)
-        except Exception as error:
-            logger.exception("settling failed in an unexpected way; it is repeated")
-            await self._failed(error)
-
-    async def _send(self, batch: list[Entry]) -> None:
-        verdicts = await self._queue.settle(
-            [Settle(job.delivery.task.id, job.delivery.token, outcome) for job, outcome in batch]
-        )
-        if self._backoff.reset():
-            logger.info("outcomes are recorded again")
-        if batch is self._under_way:
-            self._under_way = []
-        for (job, outcome), verdict in zip(batch, verdicts, strict=True):
-            if type(outcome) is Success:
-                self._bytes -= len(outcome.result)
-            self._settled(job, outcome, verdict)
-
-    async def _failed(self, error: Exception) -> None:
-        failures = await self._backoff.wait()
-        if failures == 1:
-            logger.warning("outcomes cannot be recorded now, they are kept: %s", error)
-
-    async def _one_by_one(self, batch: list[Entry], error: Refused) -> None:
-        """The broker refused the whole call for good: find whose fault it was."""
-        if len(batch) > 1:
-            while batch:
-                try:
-                    await self._send(batch[:1])
-                except Refused as refused:
-                    self._replace(batch[0], refused)
-                # Anything else ends this round; what is left is repeated with the next.
-                del batch[0]
-        else:
-            self._replace(batch[0], error)
-        self._under_way = []
-
-    def _replace(self, entry: Entry, error: Refused) -> None:
-        """An outcome that the broker will never take becomes a failure that says so."""
-        job, outcome = entry
-        logger.error("the outcome of %s was refused: %s", job.id, error)
-        if type(outcome) is Success:
-            self._bytes -= len(outcome.result)
-        if type(outcome) is Failed:
-            self._settled(job, outcome, Settled.LOST)
+    async def _round(self) -> None:
+        """Everything that waits, then once more each outcome that nothing could be done with."""
+        while self._waiting or self._under_way:
+            if not self._under_way:
+                count = min(BATCH, len(self._waiting))
+                self._under_way.append([self._waiting.popleft() for _ in range(count)])
+            await self._settle(self._under_way[0])
+        if not self._doubtful:
+            self._odd.reset()
             return
-        self._waiting.append((job, Failed(Failure("result", message=str(error)))))
+        await self._odd.wait()
+        # One by one, behind whatever has come meanwhile: neighbours need not wait for these.
+        self._under_way.extend([entry] for entry in self._doubtful)
+        self._doubtful.clear()
+
+    async def _settle(self, batch: list[Entry]) -> None:
+        """Send the first batch under way, and take it from there unless it must be repeated."""
+        try:
+            verdicts = await self._queue.settle(
+                [Settle(job.delivery.task.id, job.delivery.token, how) for job, how in batch]
+            )
+            if len(verdicts) != len(batch):
+                raise RuntimeError(f"{len(verdicts)} answers to {len(batch)} outcomes")
+        except Refused as error:
+            self._split(batch, error)
+        except BrokerError as error:
+            if await self._away.wait() == 1:
+                logger.warning("outcomes cannot be recorded now, they are kept: %s", error)
+        except Exception as error:
+            if len(batch) > 1 or batch[0][0] not in self._faults:
+                logger.exception("recording %d outcomes failed unexpectedly", len(batch))
+            self._split(batch, error)
+        else:
+            self._under_way.popleft()
+            if self._away.reset():
+                logger.info("outcomes are recorded again")
+            await self._answered(batch, verdicts)
+
+    async def _answered(self, batch: list[Entry], verdicts: Sequence[Settled]) -> None:
+        again = []
+        for entry, verdict in zip(batch, verdicts, strict=True):
+            if verdict is Settled.UNKNOWN:
+                again.append(entry)
+            else:
+                self._done(entry, verdict)
+        if again:
+            self._under_way.append(again)
+            await self._away.wait()
+
+    def _done(self, entry: Entry, verdict: Settled) -> None:
+        job, outcome = entry
+        original = outcome
+        if self._faults:
+            self._faults.pop(job, None)
+            original = self._replaced.pop(job, outcome)
+        if type(original) is Success:
+            self._bytes -= len(original.result)
+        self._settled(job, outcome, verdict)
+
+    def _split(self, batch: list[Entry], error: Exception) -> None:
+        """The call failed for good: find whose fault it was."""
+        self._under_way.popleft()
+        if len(batch) == 1:
+            self._doubt(batch[0], error)
+            return
+        middle = len(batch) // 2
+        self._under_way.appendleft(batch[middle:])
+        self._under_way.appendleft(batch[:middle])
+
+    def _doubt(self, entry: Entry, error: Exception) -> None:
+        """This outcome failed alone: try it again later, but not for ever."""
+        job, outcome = entry
+        original = self._replaced.pop(job, None)
+        if original is not None:
+            self._doubtful.append((job, original))  # nothing else fares better
+            return
+        self._faults[job] = faults = self._faults.get(job, 0) + 1
+        if faults >= LAST:
+            logger.error("the outcome of %s was given up: %r", job.id, error)
+            self._done(entry, Settled.LOST)  # the lease lapses, and the task runs again
+        elif faults >= TRIES and isinstance(outcome, Success | Failed | RetryAt):
+            if faults == TRIES:
+                logger.error("the outcome of %s cannot be recorded: %r", job.id, error)
+            self._replaced[job] = outcome
+            plain = Failed(Failure("result", message=_reason(error)))
+            self._under_way.appendleft([(job, plain)])
+        else:
+            self._doubtful.append(entry)
+
+
+def _reason(error: Exception) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - whatever a driver raises
+        text = type(error).__name__
+    return storable(f"the outcome cannot be recorded: {text[:500]}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from support.apps import make_app
@@ -12,6 +14,7 @@ from support.fake_queue import delivery
 from xqueue_core import Reject, Retry, RetryPolicy
 from xqueue_core.task import (
     MAJOR,
+    AnyOutcome,
     Canceled,
     Failed,
     HandBack,
@@ -174,6 +177,37 @@ def test_an_exception_that_cannot_be_shown_is_still_a_failure() -> None:
     assert isinstance(outcome, RetryAt)
     assert "no message" in outcome.failure.message
     assert outcome.failure.type.endswith("Hostile")
+
+
+class Exits(Exception):
+    """Ends the process of whoever wants to read it."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def test_an_exception_whose_text_exits_is_a_failure_like_another() -> None:
+    outcome = of_error(job(), raised(Exits()), half)
+    assert isinstance(outcome, RetryAt)
+    assert outcome.failure.message == "<no message: SystemExit>"
+
+
+@pytest.mark.parametrize("error", [ValueError, Reject, lambda text: Retry(1, text)])
+def test_texts_that_utf8_cannot_hold_are_escaped(error: Callable[[str], Exception]) -> None:
+    outcome = of_error(job(), raised(error("caf\udce9 ☕")), half)
+    assert isinstance(outcome, RetryAt | Failed)
+    assert outcome.failure.message == "caf\\udce9 ☕"
+    assert "caf\\udce9 ☕" in outcome.failure.traceback
+    record = msgspec.msgpack.encode(outcome)
+    assert msgspec.msgpack.decode(record, type=AnyOutcome) == outcome
+
+
+def test_a_name_that_utf8_cannot_hold_is_escaped() -> None:
+    odd = type("Oddé", (Exception,), {"__module__": "m\udce9"})
+    outcome = of_error(job(), raised(odd("x" * MESSAGE + "\udce9" * MESSAGE)), half)
+    assert isinstance(outcome, RetryAt)
+    assert outcome.failure.type == "m\\udce9.Oddé"
+    assert len(outcome.failure.message) == MESSAGE
 
 
 def test_what_this_worker_cannot_run() -> None:

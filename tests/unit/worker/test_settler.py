@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ from support.virtual import run, tools
 from unit.worker.parts import make_job, settle_down
 from xqueue_core.calls import Settle, Settled
 from xqueue_core.errors import Refused, Unavailable, Unknown
-from xqueue_core.task import AnyOutcome, Failed, Success
+from xqueue_core.task import AnyOutcome, Canceled, Failed, Failure, HandBack, RetryAt, Success
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.settler import BATCH, BYTES, Settler
 
@@ -21,8 +21,8 @@ from xqueue_core.worker.settler import BATCH, BYTES, Settler
 class Settling:
     """A settler over a fake queue."""
 
-    def __init__(self, most: int = 100) -> None:
-        self.queue = FakeQueue()
+    def __init__(self, most: int = 100, queue: FakeQueue | None = None) -> None:
+        self.queue = queue or FakeQueue()
         self.told: list[tuple[str, AnyOutcome, Settled]] = []
         self.settler = Settler(self.queue, tools(), self._settled, most)
         self.task = asyncio.create_task(self.settler.run())
@@ -80,7 +80,9 @@ def test_outcomes_are_kept_through_an_outage(error: Exception) -> None:
         assert one.settler.full
         assert not one.settler.idle
         await asyncio.sleep(60)
-        assert sorted(name for name, _, _ in one.told) == [f"job:{name}" for name in "abcdefgh"]
+        assert {name: outcome for name, outcome, _ in one.told} == {
+            f"job:{name}": Success(name.encode()) for name in "abcdefgh"
+        }
         assert not one.settler.full
 
     run(main())
@@ -107,24 +109,146 @@ def test_large_results_brake_too() -> None:
     run(main())
 
 
-def test_what_the_broker_refuses_for_good_does_not_hold_up_the_rest() -> None:
-    class Picky(FakeQueue):
+class Picky(FakeQueue):
+    """Fails every call that has an outcome which is ``wrong``, so many times."""
+
+    def __init__(
+        self, error: Exception, wrong: Callable[[Settle], bool], times: int = 1_000_000
+    ) -> None:
+        super().__init__()
+        self.error = error
+        self.wrong = wrong
+        self.times = times
+
+    async def settle(self, outcomes: Sequence[Settle]) -> list[Settled]:
+        """As the base, unless one is wrong."""
+        if self.times and any(map(self.wrong, outcomes)):
+            self.times -= 1
+            raise self.error
+        return await super().settle(outcomes)
+
+
+def bad(one: Settle) -> bool:
+    """The outcomes of job:bad, but for what stands in their place."""
+    plain = isinstance(one.outcome, Failed) and one.outcome.failure.reason == "result"
+    return one.id == "job:bad" and not plain
+
+
+FAULTS = [
+    Refused("too large for me"),
+    UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed"),
+]
+
+
+@pytest.mark.parametrize("error", FAULTS)
+@pytest.mark.parametrize(
+    "outcome", [Success(b"bad"), Failed(Failure("exception")), RetryAt(1.0, Failure("exception"))]
+)
+def test_an_outcome_that_cannot_be_recorded_is_replaced_and_does_not_hold_up_the_rest(
+    error: Exception, outcome: AnyOutcome
+) -> None:
+    async def main() -> None:
+        one = Settling(queue=Picky(error, bad))
+        names = [str(n) for n in range(300)]
+        one.add(*names[:150])
+        one.settler.add(make_job("bad"), outcome)
+        one.add(*names[150:])
+        await settle_down(200)
+        ends = {name: outcome for name, outcome, _ in one.told}
+        assert ends == {f"job:{name}": Success(name.encode()) for name in names}
+        one.add("later")
+        await asyncio.sleep(10)
+        ends = {name: outcome for name, outcome, _ in one.told}
+        assert ends["job:later"] == Success(b"later")
+        replaced = ends["job:bad"]
+        assert isinstance(replaced, Failed)
+        assert replaced.failure.reason == "result"
+        assert str(error)[:10] in replaced.failure.message
+        assert one.settler.idle
+        assert one.settler._bytes == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", FAULTS)
+def test_a_refusal_that_passes_costs_no_result(error: Exception) -> None:
+    async def main() -> None:
+        one = Settling(queue=Picky(error, bad, times=3))
+        one.add("a", "bad", "b")
+        await asyncio.sleep(10)
+        assert {name: outcome for name, outcome, _ in one.told} == {
+            f"job:{name}": Success(name.encode()) for name in ("a", "bad", "b")
+        }
+        assert one.settler.idle
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), Unknown("?")])
+def test_an_outage_while_a_batch_is_split_loses_nothing(error: Exception) -> None:
+    """The second error used to leave the settler's loop, and with it the worker."""
+
+    class Shaky(Picky):
         async def settle(self, outcomes: Sequence[Settle]) -> list[Settled]:
-            if any(isinstance(o.outcome, Success) and o.id == "job:bad" for o in outcomes):
-                raise Refused("too large for me")
+            if self.times < 1_000_000 and not self.fail["settle"] and len(self.settles) < 1:
+                self.fail["settle"] = deque([error] * 3)
             return await super().settle(outcomes)
 
     async def main() -> None:
-        one = Settling()
-        one.queue = Picky()
-        one.settler._queue = one.queue
-        one.add("a", "bad", "b")
-        await asyncio.sleep(5)
-        ends = {name: outcome for name, outcome, _ in one.told}
-        assert ends["job:a"] == Success(b"a")
-        assert ends["job:b"] == Success(b"b")
-        assert isinstance(ends["job:bad"], Failed)
-        assert ends["job:bad"].failure.message == "too large for me"
+        one = Settling(queue=Shaky(Refused("no"), bad))
+        one.queue.fail["settle"] = deque()
+        one.add("a", "bad", "b", "c")
+        await asyncio.sleep(60)
+        assert not one.task.done()
+        assert sorted(name for name, _, _ in one.told) == ["job:a", "job:b", "job:bad", "job:c"]
         assert one.settler.idle
+
+    run(main())
+
+
+@pytest.mark.parametrize("outcome", [HandBack(ran=True), Canceled(), Success(b"x")])
+def test_a_worker_does_not_keep_for_ever_what_nobody_takes(outcome: AnyOutcome) -> None:
+    async def main() -> None:
+        one = Settling(queue=Picky(Refused("never"), lambda _: True))
+        one.settler.add(make_job("a"), outcome)
+        await asyncio.sleep(60)
+        assert [(name, verdict) for name, _, verdict in one.told] == [("job:a", Settled.LOST)]
+        assert one.settler.idle
+        assert one.settler._bytes == 0
+
+    run(main())
+
+
+def test_what_is_not_known_to_be_applied_is_settled_again() -> None:
+    class Vague(FakeQueue):
+        async def settle(self, outcomes: Sequence[Settle]) -> list[Settled]:
+            verdicts = await super().settle(outcomes)
+            if len(self.settles) == 1:
+                verdicts[1] = Settled.UNKNOWN
+            return verdicts
+
+    async def main() -> None:
+        one = Settling(queue=Vague())
+        one.add("a", "b", "c")
+        await asyncio.sleep(5)
+        assert [(name, verdict) for name, _, verdict in one.told] == [
+            ("job:a", Settled.APPLIED),
+            ("job:c", Settled.APPLIED),
+            ("job:b", Settled.REPEATED),
+        ]
+
+    run(main())
+
+
+def test_an_answer_of_the_wrong_length_is_a_fault() -> None:
+    class Short(FakeQueue):
+        async def settle(self, outcomes: Sequence[Settle]) -> list[Settled]:
+            return (await super().settle(outcomes))[: max(1, len(outcomes) - 1)]
+
+    async def main() -> None:
+        one = Settling(queue=Short())
+        one.add("a", "b")
+        await asyncio.sleep(5)
+        assert sorted(name for name, _, _ in one.told) == ["job:a", "job:b"]
 
     run(main())

@@ -11,6 +11,8 @@ from xqueue_core.task import Failed, Failure, HandBack, RetryAt, State, TimedOut
 
 ATTEMPTS = {Ability.ATTEMPTS}
 SEEN = {Ability.ATTEMPTS, Ability.VIEW}
+#: All that UTF-8 can hold: controls, quotes, beyond the basic plane, separators, no character.
+ODD = "\x00\x1b[31m \"'\\ \r\n\u2028 \u202e☕ \ud7ff\ue000 \ufffe\uffff \U0010ffff \\udce9"
 
 
 @case("D36", needs=ATTEMPTS)
@@ -152,6 +154,22 @@ async def poison_in_a_batch(bench: Bench) -> None:
     same(verdicts.pop(2), Settled.LOST, "answer to nonsense in the batch")
     same(set(verdicts), {Settled.APPLIED}, "answers to the others")
     await worker.none("deliveries afterwards")
+
+
+@case("D44b", needs=SEEN)
+async def odd_texts(bench: Bench) -> None:
+    """A failure's texts come back as they were, whatever characters are in them, and those of
+    a neighbour in the batch as well."""
+    plain, odd = await bench.submit_many(2, max_retry=0)
+    worker = await bench.worker()
+    got = {one.task.id: one for one in await worker.take(2)}
+    failure = Failure("exception", "kit.Ünusual", ODD, f"Traceback\n  {ODD}")
+    verdicts = await worker.settle_all(
+        [ended(got[odd.id], RetryAt(0.0, failure)), ended(got[plain.id], Failed(OOPS))]
+    )
+    same(verdicts, [Settled.APPLIED] * 2, "answers")
+    await bench.sees(odd, state=State.FAILED, failure=failure)
+    await bench.sees(plain, state=State.FAILED, failure=OOPS)
 
 
 @case("D45", needs=ATTEMPTS)
