@@ -3,7 +3,6 @@
 ``python -m support.full_disk STORY PATH``; what it finds out is printed as JSON.
 """
 
-
 from __future__ import annotations
 
 import asyncio
