@@ -216,6 +216,10 @@ class Engine:
             self.keys.freed(job)
         if outcome is not None and not job.lost:
             self.settler.add(job, outcome)
+        else:
+            # No settlement will tell that there is room again.
+            self.changed.set()
+            self._poke()
 
     def _settled(self, job: Job, outcome: AnyOutcome, verdict: Settled) -> None:
         self.desk.settling.discard(job)

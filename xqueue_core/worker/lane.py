@@ -27,6 +27,7 @@ class Lane:
     name: str
     declared: int | None
     version: int = 0  # 0 = no limit
+    closed: bool = False  # nothing is asked for: what ran before the limit does not count yet
     idle: list[Grip] = field(default_factory=list)  # permits without a task
     used: int = 0
     work: bool = True  # it may have tasks; settled by the next empty answer
@@ -38,3 +39,8 @@ class Lane:
     def key(self) -> str:
         """The semaphore's key."""
         return lane_key(self.name)
+
+    @property
+    def seeking(self) -> bool:
+        """True if permits are of use."""
+        return bool(self.version) and self.work and not self.closed

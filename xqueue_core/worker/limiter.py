@@ -77,7 +77,7 @@ class Limiter:
         lane = self._lanes[name]
         if not lane.version:
             return UNLIMITED
-        if not self._permits.fresh():
+        if lane.closed or not self._permits.fresh():
             return None  # what is in hand may have expired
         if lane.idle:
             return len(lane.idle)
@@ -144,7 +144,10 @@ class Limiter:
     # -- what the renewals tell ------------------------------------------------------------------
 
     def seen(self, versions: Mapping[str, int]) -> list[str]:
-        """Versions of the limits; answers the lanes that have become limited."""
+        """Versions of the limits; answers the lanes that have become limited.
+
+        Those are closed until :meth:`open`, for what runs in them must be counted first.
+        """
         fresh = []
         for lane in self._lanes.values():
             version = versions.get(lane.key, 0)
@@ -153,15 +156,22 @@ class Limiter:
             before, lane.version = lane.version, version
             lane.saturated = False
             if not before:
-                lane.work = True
+                lane.work = lane.closed = True
                 fresh.append(lane.name)
             elif not version:
+                lane.closed = False
                 self._withdraw(lane)
                 self._give_back(lane, len(lane.idle))
         if fresh:
             self._poke()
         self._look()
         return fresh
+
+    def open(self) -> None:
+        """All that ran in limited lanes is counted."""
+        for lane in self._lanes.values():
+            lane.closed = False
+        self._look()
 
     def register(self, job: Job) -> Request:
         """A request for a job that was here before its lane had a limit."""
@@ -205,10 +215,10 @@ class Limiter:
 
     def _demand(self) -> list[tuple[Lane, Request]]:
         """What to ask for now: unanswered requests again, and new ones where there is room."""
-        seeking = [lane for lane in self._lanes.values() if lane.version and lane.work]
+        seeking = [lane for lane in self._lanes.values() if lane.seeking]
         free = self._desk.free - sum(len(lane.idle) for lane in seeking)
         for lane in self._lanes.values():
-            if lane.asked and not (lane.version and lane.work):
+            if lane.asked and not lane.seeking:
                 self._withdraw(lane)
         for lane in seeking:
             wanted = self._wanted(lane, free, len(seeking))

@@ -6,10 +6,13 @@ import asyncio
 from collections import deque
 from typing import Any
 
+import pytest
+
 from support.apps import make_app
 from support.fake_queue import FakeQueue, delivery
+from support.fake_semaphore import FakeSemaphore
 from support.virtual import run, tools
-from xqueue_core import XQueue
+from xqueue_core import Context, XQueue
 from xqueue_core.abc import Faces
 from xqueue_core.calls import Hold
 from xqueue_core.errors import Unavailable, Unknown
@@ -25,7 +28,7 @@ from xqueue_core.worker.tools import Term
 class Living:
     """Engine and executor on this loop, over a fake queue without a semaphore."""
 
-    def __init__(self, app: XQueue, **options: Any) -> None:
+    def __init__(self, app: XQueue, semaphore: FakeSemaphore | None = None, **options: Any) -> None:
         loop = asyncio.get_running_loop()
         self.queue = FakeQueue()
         self.tools = tools()
@@ -33,7 +36,7 @@ class Living:
         term = Term(own.lease - own.margin)
         crossing = self.crossing = Crossing(loop.call_soon, loop.call_soon)
         self.executor = Executor(crossing, own, self.tools, term, loop.call_soon, app=app)
-        faces = Faces(self.queue)
+        faces = Faces(self.queue, semaphore=semaphore)
         specs = dict(app.handlers)
         lanes = sorted({spec.lane for spec in specs.values()})
         self.engine = Engine("w~1", faces, faces, specs, lanes, crossing, own, self.tools, term)
@@ -156,6 +159,61 @@ def test_canceled_and_lost_deliveries() -> None:
         assert "lost" not in ends
         await living.stop()
         assert ("job:lost", 1) not in living.queue.settled
+
+    run(main())
+
+
+def test_when_all_that_waits_for_keys_is_lost_more_is_fetched() -> None:
+    async def main() -> None:
+        app, semaphore = make_app(), FakeSemaphore()
+
+        @app.task(key="k")
+        async def job() -> None: ...
+
+        semaphore.fail["acquire"] = deque([Unavailable("away")] * 1000)
+        living = Living(app, semaphore, concurrency=2, prefetch=0)
+        living.queue.add(*(delivery(str(n), key="k") for n in range(4)))
+        await asyncio.sleep(3)
+        living.queue.holds = {"job:0": Hold.LOST, "job:1": Hold.LOST}
+        await asyncio.sleep(3)
+        semaphore.fail.clear()
+        assert await living.settled(2) == {"2": Success(), "3": Success()}
+        await living.stop()
+
+    run(main())
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_runs_is_registered_at_the_first_sight_of_a_limit_whatever_fails(lost: bool) -> None:
+    async def main() -> None:
+        app, semaphore, release = make_app(), FakeSemaphore(), asyncio.Event()
+        running: set[str] = set()
+        most = 0
+
+        @app.task(process_timeout=None)
+        async def job(ctx: Context) -> None:
+            nonlocal most
+            running.add(ctx.id)
+            most = max(most, len(running))
+            await (asyncio.sleep(1) if ctx.id > "job:5" else release.wait())
+            running.discard(ctx.id)
+
+        living = Living(app, semaphore, concurrency=20)
+        living.queue.add(*(delivery(str(n)) for n in range(5)))
+        await asyncio.sleep(3)
+        script = semaphore.lose if lost else semaphore.fail
+        script["acquire"] = deque([Unknown("?")] * 2)
+        semaphore.limit("lane:job", 2)
+        await asyncio.sleep(5)
+        assert len(semaphore.holders["lane:job"]) == 5
+        living.queue.add(*(delivery(str(n)) for n in range(6, 9)))
+        await asyncio.sleep(5)
+        assert most == len(running) == 5
+        release.set()
+        await living.settled(8)
+        await asyncio.sleep(3)
+        assert not semaphore.holders["lane:job"]
+        await living.stop()
 
     run(main())
 

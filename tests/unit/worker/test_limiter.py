@@ -56,6 +56,7 @@ class Limiting:
         """Renew once; the lanes that have become limited."""
         versions = await self.permits.renew(self.limiter.keys, self._told)
         fresh = self.limiter.seen(versions)
+        self.limiter.open()
         await settle_down()
         return fresh
 
