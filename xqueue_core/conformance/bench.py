@@ -253,7 +253,7 @@ class Bench:
         if "clock" not in self.harness.traits:
             # Again for what is left: some event loops wake up to a millisecond early.
             end = self.clock() + seconds
-            while (left := end - self.clock()) > 0:
+            while (left := end - self.clock()) > 0:  # noqa: ASYNC110 - it waits for time alone
                 await anyio.sleep(left)
             return
         step = min([seconds, *(w.heartbeat for w in self._workers if w.alive)])
