@@ -15,9 +15,8 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-import msgspec
-
 from xqueue_core.calls import Cancel, Purge, Replay, Reschedule, Settle
+from xqueue_core.checks import edited
 from xqueue_core.commands import (
     Accept,
     Command,
@@ -170,7 +169,9 @@ def _lease(task: Task, record: Record, command: Lease, at: float, paused: float)
 
 
 def _cancel(task: Task, record: Record, command: Cancel, at: float, paused: float) -> Step:
-    return _end_early(task, record, at, command.reason or "canceled")
+    # A text that cannot be stored must not fail the commands that come with it.
+    reason = command.reason.encode(errors="backslashreplace").decode()
+    return _end_early(task, record, at, reason or "canceled")
 
 
 def _mark(task: Task, record: Record, command: MarkDuplicate, at: float, paused: float) -> Step:
@@ -226,10 +227,12 @@ def _replay(task: Task, record: Record, command: Replay, at: float, paused: floa
         return Step(record, Said.LIVE)
     if command.edit is not None and not task.readable:
         return Step(record, Said.UNSUPPORTED)  # what is not known here would be lost
+    edit = edited(task, command.edit, command.delay)
+    if not isinstance(edit, Task):
+        return Step(record, Said.UNSUPPORTED)  # a put would have been refused
     new = copy(record)
     if command.edit is not None:
-        changes = {n: v for n, v in _fields(command.edit) if v is not None}
-        new.raw = encode_task(msgspec.structs.replace(task, **changes))
+        new.raw = encode_task(edit)
     new.attempt = new.losses = new.unable = 0
     new.cancel = new.reason = new.result_type = new.of = new.worker = ""
     new.result = new.failure = None
@@ -238,10 +241,6 @@ def _replay(task: Task, record: Record, command: Replay, at: float, paused: floa
     new.replay_request = command.request
     begin_wait(new, at + command.delay, at, paused)
     return said(task, new, at, EventName.REPLAYED)
-
-
-def _fields(struct: msgspec.Struct) -> list[tuple[str, Any]]:
-    return [(name, getattr(struct, name)) for name in struct.__struct_fields__]
 
 
 def _gone(task: Task, record: Record, at: float) -> Step:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 from xqueue_core.calls import Accepted, Capabilities, Put
+from xqueue_core.checks import packed
 from xqueue_core.commands import Accept
-from xqueue_core.envelope import encode_task
-from xqueue_core.errors import InvalidTask, PayloadTooLarge, Unavailable
+from xqueue_core.errors import Unavailable
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import ScheduleRow, Unique
 from xqueue_core.stored.records import ABSENT, Change, Group, Row
 from xqueue_core.stored.tasks import ROUNDS, Tasks, encoded, rings, stated
 from xqueue_core.task import Record, Task
 from xqueue_core.transitions import apply
-
-#: Durations of a task that may be anything but NaN, which would be in no order with others.
-_DURATIONS = ("queue_timeout", "process_timeout", "unique_for", "result_ttl", "failure_ttl")
 
 
 class _Seen(NamedTuple):
@@ -42,19 +38,21 @@ class Putter:
         """See :meth:`xqueue_core.abc.TaskQueue.put`."""
         answers: list[Accepted] = [Accepted(Put.NEW)] * len(tasks)
         todo = []
+        raws: dict[int, bytes] = {}
         timed = any(task.run_at is not None for task in tasks)
         at = (await self._records.now()).wall if timed else 0.0
         for i, task in enumerate(tasks):
-            error = _wrong(task, self._capabilities, at)
-            if error is None:
+            raw = packed(task, self._capabilities, at)
+            if isinstance(raw, bytes):
+                raws[i] = raw
                 todo.append(i)
             else:
-                answers[i] = Accepted(Put.REJECTED, error=error)
+                answers[i] = Accepted(Put.REJECTED, error=raw)
         topics: set[str] = set()
         duplicates: dict[str, int] = {}
         with stated(topics):
             for _ in range(ROUNDS):
-                todo = await self._round(tasks, todo, answers, topics, duplicates)
+                todo = await self._round(tasks, raws, todo, answers, topics, duplicates)
                 if not todo:
                     break
             else:
@@ -67,6 +65,7 @@ class Putter:
     async def _round(
         self,
         tasks: Sequence[Task],
+        raws: Mapping[int, bytes],
         todo: Sequence[int],
         answers: list[Accepted],
         topics: set[str],
@@ -81,7 +80,7 @@ class Putter:
             if known:
                 self._duplicate(tasks[i], known, answers, i, duplicates)
                 continue
-            group, rung = _insert(tasks[i], seen, i)
+            group, rung = _insert(tasks[i], raws[i], seen, i)
             groups.append(group)
             tried.append((i, rung))
         taken = []
@@ -127,38 +126,14 @@ class Putter:
         counts[name] = counts.get(name, 0) + 1
 
 
-def _wrong(task: Task, most: Capabilities, at: float) -> InvalidTask | PayloadTooLarge | None:
-    """What is wrong with a task whoever made it, so that no bad one is ever accepted.
-
-    ``at`` is the wall time if the task has a ``run_at``.
-    """
-    if not 0 <= task.priority <= 9:
-        return InvalidTask(f"task {task.id}: priority is {task.priority}, not 0 to 9")
-    type_, _, token = task.id.partition(":")
-    if not type_ or not token or token.endswith(":"):
-        return InvalidTask(f"task {task.id!r}: an id is <type>:<token>")
-    delay = task.delay if task.run_at is None else task.run_at - at
-    if not delay <= most.max_delay:
-        return InvalidTask(f"task {task.id}: due in {delay} s, beyond {most.max_delay} s")
-    for name in _DURATIONS:
-        if math.isnan(getattr(task, name) or 0.0):
-            return InvalidTask(f"task {task.id}: {name} is not a number")
-    if len(task.payload) > most.max_payload:
-        return PayloadTooLarge(
-            f"task {task.id}: the payload has {len(task.payload)} bytes, "
-            f"more than the {most.max_payload} allowed"
-        )
-    return None
-
-
-def _insert(task: Task, seen: _Seen, nth: int) -> tuple[Group, Sequence[str]]:
+def _insert(task: Task, raw: bytes, seen: _Seen, nth: int) -> tuple[Group, Sequence[str]]:
     """The group that makes the task exist, on condition that nothing of it exists yet.
 
     And the topics to ring then.
     """
     parked = task.key is not None and (task.lane, task.key) in seen.lines
     paused = seen.paused.get(task.lane, 0.0)
-    did = apply(None, Accept(encode_task(task), parked, nth), seen.at, paused)
+    did = apply(None, Accept(raw, parked, nth), seen.at, paused)
     record = cast(Record, did.record)  # accepting an absent task always makes one
     bucket, order, alarm = layout.place(task, record, seen.at, paused)
     body = layout.pack_task(record)

@@ -130,8 +130,18 @@ async def test_two_schedulers_fire_a_slot_once(bench: Bench) -> None:
         {"delay": math.nan},
         {"run_at": math.inf},
         {"delay": 1e18},
+        {"key": "k", "key_limit": 0},
+        {"max_retry": -1},
+        {"max_retry": 2**70},
+        {"process_timeout": -1.0},
+        {"queue_timeout": math.nan},
+        {"priority": None},
+        {"headers": {"x": "caf\udce9"}},
+        {"key": "caf\udce9", "key_limit": 1},
+        {"unique_key": "caf\udce9"},
+        {"lane": "caf\udce9"},
     ],
-    ids=str,
+    ids=ascii,
 )
 async def test_a_bad_task_is_rejected_and_the_others_are_accepted(
     bench: Bench, changes: dict[str, Any]
@@ -152,16 +162,40 @@ async def test_a_time_beyond_all_bounds_harms_nobody(bench: Bench, delay: float)
     assert (await bench.record("type:a")).state in (State.PENDING, State.SCHEDULED)
 
 
-async def test_a_replay_cannot_hide_a_task_at_a_level_that_does_not_exist(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("edit", "delay"),
+    [
+        (Edit(priority=99), 0.0),
+        (Edit(priority=-7), 0.0),
+        (Edit(max_retry=-1), 0.0),
+        (Edit(max_retry=2**70), 0.0),
+        (Edit(process_timeout=-1.0), 0.0),
+        (Edit(process_timeout=math.nan), 0.0),
+        (Edit(payload=b"x" * 2_000_000), 0.0),
+        (None, math.nan),
+        (None, math.inf),
+        (Edit(priority=1), 1e18),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+async def test_a_replay_that_no_put_would_pass_changes_nothing(
+    bench: Bench, edit: Edit | None, delay: float
+) -> None:
     await bench.put(a_task("a"), a_task("b"))
     await bench.queue.control([Cancel("type:a"), Cancel("type:b")])
-    edits = [
-        Replay("type:a", "r", Edit(priority=99)),
-        Replay("type:b", "r", Edit(priority=-7)),
-    ]
-    await bench.queue.control(edits)
-    await bench.beat("worker")
-    assert [one.task.id for one in await bench.lease("worker", 2)] == ["type:a", "type:b"]
+    before = await bench.record("type:a")
+    verdicts = await bench.queue.control(
+        [Replay("type:a", "r", edit, delay), Replay("type:b", "r", Edit(priority=9))]
+    )
+    assert [one.did for one in verdicts] == [Did.UNSUPPORTED, Did.APPLIED]
+    assert await bench.record("type:a") == before
+
+
+async def test_a_reason_that_cannot_be_stored_harms_nobody(bench: Bench) -> None:
+    await bench.put(a_task("a"), a_task("b"))
+    verdicts = await bench.queue.control([Cancel("type:a", "caf\udce9"), Cancel("type:b")])
+    assert [one.did for one in verdicts] == [Did.APPLIED] * 2
+    assert (await bench.record("type:a")).reason == r"caf\udce9"
 
 
 async def test_another_lane_for_a_type_with_live_tasks_is_a_conflict(bench: Bench) -> None:
