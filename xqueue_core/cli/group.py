@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -41,13 +45,36 @@ class Lazy(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what went wrong is told in one line."""
         try:
-            return super().invoke(ctx)
+            with _short_warnings():
+                return super().invoke(ctx)
         except ConfigError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(2)
         except XQueueError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(1)
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Within, what is wrong with the environment's settings is told once, in one line each."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], *where: Any, **named: Any
+        ) -> None:
+            # By name: importing the class would import all that settings need.
+            if category.__name__ != "SettingsWarning":
+                others(message, category, *where, **named)
+            # What a supervised process would say, its supervisor has said.
+            elif str(message) not in told and "--supervised" not in sys.argv:
+                told.add(str(message))
+                click.echo(f"Warning: {message}", err=True)
+
+        warnings.showwarning = show
+        yield
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,8 +11,7 @@ import click
 import msgspec
 
 from xqueue_core.app import XQueue
-from xqueue_core.cli.apps import configure, find_app
-from xqueue_core.errors import ConfigError
+from xqueue_core.cli.apps import check_shared, configure, find_app
 from xqueue_core.views import Stats
 
 T = TypeVar("T")
@@ -20,12 +19,10 @@ T = TypeVar("T")
 
 def _app(spec: str | None, url: str | None) -> XQueue:
     """The app that is named, else one that only knows the broker."""
-    try:
-        app = find_app(spec)
-    except ConfigError:
-        if spec is not None:
-            raise
-        app = XQueue()
+    from xqueue_core.settings import load_settings
+
+    nameless = spec is None and load_settings().app is None
+    app = XQueue() if nameless else find_app(spec)
     configure(app, {"url": url})
     return app
 
@@ -50,7 +47,9 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 def submit(type: str, arguments: tuple[str, ...], app: str | None, url: str | None) -> None:
     """Submit a task of TYPE; ARGUMENTS are name=value, a value being JSON or else text."""
     values = dict(_argument(one) for one in arguments)
-    handle = _run(_app(app, url), lambda found: found.submit(type, **values))
+    found = _app(app, url)
+    check_shared(found, "no worker would see the task")
+    handle = _run(found, lambda found: found.submit(type, **values))
     click.echo(handle.id)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from xqueue_core.cli.apps import configure, find_app
+from xqueue_core.cli.apps import check_shared, configure, find_app
 from xqueue_core.cli.logs import configure_logging
 
 
@@ -44,6 +44,8 @@ def worker(app: str | None, **flags: object) -> None:
     if settings.processes > 1 and not supervised:
         from xqueue_core.cli.supervisor import supervise
 
+        why = f"{settings.processes} processes would not see each other's tasks"
+        check_shared(found, why, ", or --processes 1")
         click.get_current_context().exit(supervise(settings.processes, settings.grace))
     from xqueue_core.cli.running import run
 

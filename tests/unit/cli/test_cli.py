@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,19 +76,55 @@ def test_the_settings_name_the_app(folder: Path) -> None:
         ("no_such_module", "no module"),
         ("no_such_file.py", "no file"),
         ("two", "say which"),
-        ("two:nothing", "not an XQueue"),
+        ("two:nothing", r"^two has no `nothing`; it has: one, other$"),
+        ("two.py:nothing", r"^two.py has no `nothing`; it has: one, other$"),
+        ("two:XQueue", r"two:XQueue is not an XQueue, but type; two has: one, other"),
+        ("empty:app", r"^empty has no `app`, and no XQueue at all$"),
     ],
 )
 def test_an_app_that_is_not_there(folder: Path, spec: str | None, message: str) -> None:
+    (folder / "empty.py").write_text("")
     (folder / "two.py").write_text(APP.format("one") + APP.format("other"))
     with pytest.raises(ConfigError, match=message):
         find_app(spec)
 
 
-def test_an_app_whose_own_import_is_broken_says_so(folder: Path) -> None:
-    (folder / "broken.py").write_text("import no_such_thing_at_all\n")
-    with pytest.raises(ModuleNotFoundError, match="no_such_thing_at_all"):
-        find_app("broken")
+@pytest.mark.parametrize("spec", ["broken", "broken.py"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_thing", r"ModuleNotFoundError: No module named 'no_such_thing'$"),
+        ("def f():\n    x = 1 +\n", r"SyntaxError: .*broken.py, line 2"),
+        ("import sys\nsys.exit(0)", r"SystemExit: 0$"),
+    ],
+)
+def test_an_app_whose_own_code_is_broken_says_so_without_our_frames(
+    folder: Path, spec: str, text: str, message: str
+) -> None:
+    (folder / "broken.py").write_text(text)
+    answer = CliRunner().invoke(xqueue, ["worker", spec])
+    assert answer.exit_code == 2, answer.output
+    first, *frames = answer.output.splitlines()
+    assert re.match(f"Error: cannot load {spec}: {message}", first)
+    assert "xqueue_core" not in answer.output
+    assert "importlib" not in answer.output
+    assert "SyntaxError" in first or "broken.py" in frames[0]
+
+
+def test_a_misspelt_variable_is_told_once_in_one_line(folder: Path) -> None:
+    (folder / "mine.py").write_text(APP.format("app"))
+    done = subprocess.run(
+        [sys.executable, "-m", "xqueue_core.cli", "worker", "mine.py"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "XQUEUE_CONCURENCY": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("Warning: ")
+    assert "XQUEUE_CONCURENCY" in first
+    assert "did you mean XQUEUE_CONCURRENCY?" in first
+    assert not [one for one in rest if "CONCURENCY" in one or "warn" in one.lower()], done.stderr
 
 
 def test_flags_stand_above_the_apps_keywords() -> None:

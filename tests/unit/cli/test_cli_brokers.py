@@ -1,0 +1,72 @@
+"""The command line refuses brokers that would not do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from xqueue_core.cli.group import xqueue
+
+APP = """
+from support.apps import make_app
+app = make_app("{url}", {more})
+@app.task
+async def job() -> None: pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder, whose modules are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    return tmp_path
+
+
+def told(folder: Path, *arguments: str, url: str = "memory://", more: str = "") -> Result:
+    """What a command answers about an app over this broker."""
+    (folder / "mine.py").write_text(APP.format(url=url, more=more))
+    return CliRunner().invoke(xqueue, [one.replace("APP", "mine.py") for one in arguments])
+
+
+def check(answer: Result, *texts: str) -> None:
+    """It is refused in one line, with these texts."""
+    assert answer.exit_code == 2, answer.output
+    assert answer.output.startswith("Error: ")
+    assert len(answer.output.splitlines()) == 1
+    for text in texts:
+        assert text in answer.output
+
+
+def test_several_processes_need_a_broker_that_they_share(folder: Path) -> None:
+    answer = told(folder, "worker", "APP", "--processes", "2")
+    check(answer, "memory://", "--processes 1", "--url sqlite:///xqueue.db")
+
+
+def test_a_semaphore_must_be_shared_too(folder: Path) -> None:
+    url, more = f"sqlite:///{folder / 'q.db'}", "semaphore_url='memory://'"
+    answer = told(folder, "worker", "APP", "--processes", "2", url=url, more=more)
+    check(answer, "memory://", "semaphore_url")
+
+
+def test_a_task_is_not_submitted_where_no_worker_can_see_it(folder: Path) -> None:
+    check(told(folder, "submit", "job", "--app", "APP"), "memory://", "sqlite:///xqueue.db")
+
+
+def test_a_task_is_submitted_to_a_broker_that_is_shared(folder: Path) -> None:
+    url = f"sqlite:///{folder / 'q.db'}"
+    answer = told(folder, "submit", "job", "--app", "APP", url=url)
+    assert answer.exit_code == 0, answer.output
+    assert answer.output.startswith("job:")
+
+
+def test_a_broken_app_is_not_taken_for_none(folder: Path) -> None:
+    (folder / "xqueue.toml").write_text('app = "broken.py"\n')
+    (folder / "broken.py").write_text("1 / 0\n")
+    answer = told(folder, "submit", "job")
+    assert answer.exit_code == 2
+    assert answer.output.startswith("Error: cannot load broken.py: ZeroDivisionError")
