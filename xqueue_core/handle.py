@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xqueue_core.calls import Ability, Cancel, Did, Edit, Replay, Verdict
+from xqueue_core.client.options import check_edit, text
 from xqueue_core.errors import (
     ResultExpired,
     TaskCanceled,
@@ -137,8 +138,11 @@ class Handle(Generic[R_co]):
             APPLIED: it had not started and never will. REQUESTED: it runs, and its worker has
             been told; its end decides. FINAL: it had ended. UNKNOWN: there is no such task.
 
-        Raises Unsupported if the broker cannot cancel.
+        Raises:
+            InvalidTask: the reason is no text that UTF-8 can have.
+            Unsupported: the broker cannot cancel.
         """
+        text("reason", reason)
         return _did(
             await self._client.session.control(Cancel(id=self._id, reason=reason)), "cancel"
         )
@@ -147,13 +151,18 @@ class Handle(Generic[R_co]):
         """Run a task that has ended again, from its first attempt.
 
         Args:
-            delay: seconds until it may start.
-            edit: what to change in it.
+            delay: seconds until it may start, 0 to ten years.
+            edit: what to change in it, within the ranges of the options.
 
         Returns:
             APPLIED. LIVE: it has not ended. DUPLICATE: another task holds its unique key.
             UNKNOWN: there is no such task.
+
+        Raises:
+            InvalidTask, PayloadTooLarge: an option is out of range.
+            Unsupported: the broker cannot replay, or a newer version wrote what is to be edited.
         """
+        check_edit(edit, delay)
         # The request's name makes repeating the command safe, by whatever layer.
         request = self._client.uuid()
         command = Replay(id=self._id, request=request, edit=edit, delay=delay)

@@ -58,6 +58,7 @@ def make_spec(
     ``names`` are those visible where the function was declared.
     """
     is_async = _check_function(function)
+    _check_retry(retry)
     type_ = check_type(function.__name__ if name is None else name, ConfigError)
     binding = Binding(function, names)
     serializers = Serializers()
@@ -109,6 +110,17 @@ def _check_function(function: Any) -> bool:
             f"it is by ctx.progress()"
         )
     return inspect.iscoroutinefunction(function)
+
+
+def _check_retry(retry: object) -> None:
+    if retry is None or isinstance(retry, RetryPolicy):
+        return
+    hint = ""
+    if type(retry) is int:
+        hint = f"; for the number of retries use max_retry={retry}"
+    elif retry is RetryPolicy:
+        hint = "; make one: RetryPolicy()"
+    raise ConfigError(f"retry takes a RetryPolicy, not {retry!r}{hint}")
 
 
 def _check_key(

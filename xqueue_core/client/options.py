@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
+from xqueue_core.calls import Edit
 from xqueue_core.errors import ConfigError, InvalidTask
+from xqueue_core.payload import check_size
 from xqueue_core.task import RESULT_TTL
 
 #: Longest duration an option may name: ten years (seconds).
@@ -21,6 +24,17 @@ LONGEST_KEY = 512
 LARGEST_HEADERS = 16_384
 #: Latest ``run_at``: the start of the year 10000 (UTC seconds).
 LATEST = 253_402_300_800.0
+
+#: What a declaration takes besides the options of its tasks.
+DECLARED = (
+    "name",
+    "lane",
+    "max_concurrency",
+    "key",
+    "key_concurrency",
+    "retry",
+    "content_type",
+)
 
 Seconds = float | timedelta
 
@@ -102,20 +116,49 @@ def declared(given: Mapping[str, Any]) -> TaskOptions:
     for name in given:
         if name in TaskOptions.__dataclass_fields__ and name not in TypeOptions.__annotations__:
             raise ConfigError(f"option {name!r} is for one task: give it with .options({name}=...)")
-    return TaskOptions(**_checked(given, ConfigError))
+    known = {*TypeOptions.__annotations__, *DECLARED}
+    return TaskOptions(**_checked(given, ConfigError, known))
+
+
+def check_edit(edit: Edit | None, delay: float) -> None:
+    """The options of a replay. Raises InvalidTask (or PayloadTooLarge) naming the wrong one."""
+    _CHECKS["delay"]("delay", delay, InvalidTask)
+    given: object = edit
+    if edit is None:
+        return
+    if not isinstance(given, Edit):
+        raise InvalidTask(f"option 'edit' must be an Edit, not {edit!r}")
+    for name in Edit.__struct_fields__:
+        value = getattr(edit, name)
+        if value is not None and name in _CHECKS:
+            _CHECKS[name](name, value, InvalidTask)
+    if edit.payload is not None:
+        payload: object = edit.payload
+        if not isinstance(payload, bytes):
+            kind = type(payload).__name__
+            raise InvalidTask(f"option 'payload' must be encoded, as bytes, not {kind}")
+        check_size(payload)
 
 
 _Error = type[ConfigError] | type[InvalidTask]
 _Check = Callable[[str, Any, _Error], Any]
 
 
-def _checked(given: Mapping[str, Any], error: _Error) -> dict[str, Any]:
+def _checked(
+    given: Mapping[str, Any], error: _Error, known: Collection[str] = ()
+) -> dict[str, Any]:
     checked = {}
     for name, value in given.items():
         if (check := _CHECKS.get(name)) is None:
-            raise error(f"unknown option {name!r}; known are: {', '.join(sorted(_CHECKS))}")
+            raise _unknown(name, error, sorted(known or _CHECKS))
         checked[name] = check(name, value, error)
     return checked
+
+
+def _unknown(name: str, error: _Error, known: Sequence[str]) -> Exception:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return error(f"unknown option {name!r}{hint} (known: {', '.join(known)})")
 
 
 def count(name: str, value: Any, error: _Error, least: int, most: int) -> int:
@@ -159,9 +202,27 @@ def _moment(name: str, value: Any, error: _Error) -> float | None:
     )
 
 
+def text(name: str, value: Any, error: _Error = InvalidTask) -> str:
+    """A text that can be sent, else ``error`` with name and value."""
+    if not isinstance(value, str):
+        raise error(f"option {name!r} must be a text, not {value!r}")
+    if not encodable(value):
+        raise error(f"option {name!r} has a lone surrogate, so UTF-8 cannot have it: {value!r}")
+    return value
+
+
+def encodable(value: str) -> bool:
+    """True if UTF-8 can have the text: it has no lone surrogates, as undecodable names do."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _key(name: str, value: Any, error: _Error) -> str | None:
     if value is None or (isinstance(value, str) and 0 < len(value) <= LONGEST_KEY):
-        return value
+        return None if value is None else text(name, value, error)
     raise error(f"option {name!r} must be a text of 1 to {LONGEST_KEY} characters, not {value!r}")
 
 
@@ -182,6 +243,9 @@ def _headers(name: str, value: Any, error: _Error) -> dict[str, str]:
         raise error(
             f"option {name!r} must have at most {LARGEST_HEADERS} characters, it has {size}"
         )
+    for item in value.items():
+        for one in item:
+            text(name, one, error)
     return dict(value)
 
 

@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[XQueue, Any], Any], type[Exception], str]] = {
     "unknown option": (
         lambda app, task: task.options(prio=1).submit("a"),
         InvalidTask,
-        "unknown option 'prio'; known are: ",
+        "unknown option 'prio'; did you mean 'priority'",
     ),
 }
 

@@ -229,3 +229,20 @@ def test_arguments_of_a_worker_are_checked_too(app: XQueue) -> None:
     assert spec.arguments(b'{"a":1}', "application/json") == {"a": 1}
     with pytest.raises(InvalidTask, match=r"do not fit 'add': Expected `int`.*`\$.a`"):
         spec.arguments(b'{"a":"1"}', "application/json")
+
+
+@pytest.mark.parametrize(
+    ("retry", "words"),
+    [
+        (3, "retry takes a RetryPolicy, not 3; for the number of retries use max_retry=3"),
+        (RetryPolicy, r"retry takes a RetryPolicy, not .*; make one: RetryPolicy\(\)"),
+        (True, "retry takes a RetryPolicy, not True$"),
+        (0, "use max_retry=0"),
+    ],
+    ids=repr,
+)
+def test_a_retry_that_is_no_policy_is_refused(app: XQueue, retry: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+
+        @app.task(retry=retry)
+        async def mail() -> None: ...

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 from typing import Any
 
 import pytest
 
-from xqueue_core.client.options import LATEST, LONGEST, SubmitOptions, TaskOptions, declared
-from xqueue_core.errors import ConfigError, InvalidTask
+from xqueue_core import XQueue
+from xqueue_core.calls import Edit
+from xqueue_core.client.options import (
+    DECLARED,
+    LATEST,
+    LONGEST,
+    SubmitOptions,
+    TaskOptions,
+    declared,
+)
+from xqueue_core.errors import ConfigError, InvalidTask, PayloadTooLarge
+
+pytestmark = pytest.mark.anyio
 
 #: Each option with values that are out of its range, and words that must be in the message.
 WRONG: list[tuple[str, Any, str]] = [
@@ -34,6 +46,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("headers", {"a": 1}, "must map texts to texts"),
     ("headers", ["a"], "must map texts to texts"),
     ("headers", {"a": "x" * 20_000}, "at most 16384 characters, it has 20001"),
+    ("headers", {"a": "caf\udce9"}, r"'headers' has a lone surrogate, so UTF-8 cannot have it"),
+    ("headers", {"caf\udce9": "a"}, r"'caf\udce9'"),
 ]
 WRONG_FOR_ONE: list[tuple[str, Any, str]] = [
     ("run_at", datetime.datetime(2024, 1, 1), "with a time zone"),  # noqa: DTZ001
@@ -44,7 +58,7 @@ WRONG_FOR_ONE: list[tuple[str, Any, str]] = [
     ("unique_key", "x" * 513, "1 to 512"),
     ("unique_key", 7, "not 7"),
     ("id", 7, "must be a text, not 7"),
-    ("colour", "red", "unknown option 'colour'; known are: delay, headers"),
+    ("colour", "red", "unknown option 'colour' (known: delay, headers"),
 ]
 
 
@@ -92,6 +106,53 @@ def test_what_is_for_one_task_cannot_be_declared(name: str) -> None:
 )
 def test_a_value_within_the_range_is_kept(name: str, value: Any, kept: Any) -> None:
     assert getattr(TaskOptions().but({name: value}), name) == kept
+
+
+def test_an_unknown_option_of_a_declaration_names_what_a_declaration_takes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        declared({"max_retries": 3})
+    assert str(caught.value) == (
+        "unknown option 'max_retries'; did you mean 'max_retry'? (known: content_type, delay, "
+        "headers, key, key_concurrency, lane, max_concurrency, max_retry, name, priority, "
+        "process_timeout, queue_timeout, result_ttl, retry, unique_for)"
+    )
+    with pytest.raises(ConfigError, match="did you mean 'max_concurrency'"):
+        declared({"concurrency": 3})
+
+
+def test_what_a_declaration_takes_is_what_is_told() -> None:
+    parameters = set(inspect.signature(XQueue.task).parameters) - {"self", "function", "options"}
+    assert parameters == set(DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("edit", "delay", "error", "words"),
+    [
+        (Edit(priority=99), 0, InvalidTask, "'priority' must be a whole number from 0 to 9"),
+        (Edit(max_retry=2**70), 0, InvalidTask, "'max_retry' must be a whole number from 0"),
+        (Edit(process_timeout=-1), 0, InvalidTask, "'process_timeout' must be above 0"),
+        (Edit(payload=b"1" * 2_000_000), 0, PayloadTooLarge, "2000000 bytes"),
+        (Edit(payload={"n": 1}), 0, InvalidTask, "'payload' must be encoded, as bytes, not dict"),  # type: ignore[arg-type]
+        (None, float("nan"), InvalidTask, "'delay' must be from 0"),
+        (None, float("inf"), InvalidTask, "'delay' must be from 0"),
+        ({"priority": 1}, 0, InvalidTask, "'edit' must be an Edit, not {'priority': 1}"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+async def test_a_replay_out_of_range_is_refused(
+    edit: Any, delay: float, error: type[Exception], words: str
+) -> None:
+    handle = XQueue("memory://").handle("type:1")
+    with pytest.raises(error, match=words):
+        await handle.replay(edit=edit, delay=delay)
+
+
+async def test_a_reason_that_cannot_be_sent_is_refused() -> None:
+    handle = XQueue("memory://").handle("type:1")
+    with pytest.raises(InvalidTask, match="'reason' has a lone surrogate"):
+        await handle.cancel("caf\udce9")
+    with pytest.raises(InvalidTask, match="'reason' must be a text, not 5"):
+        await handle.cancel(5)  # type: ignore[arg-type]
 
 
 def test_options_are_merged_over_earlier_ones() -> None:
