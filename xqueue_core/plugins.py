@@ -155,13 +155,14 @@ def _the_entry(group: str, name: str, entries: list[EntryPoint]) -> EntryPoint:
 
 def _not_found(noun: str, name: str, entries: list[EntryPoint]) -> str:
     names = sorted({entry.name for entry in entries})
-    text = f"no {noun} named {name!r} is installed"
     near = difflib.get_close_matches(name.lower(), names, n=1)
+    text = f"no {noun} named {name!r} is installed"
     if near:
         text += f"; did you mean {near[0]!r}?"
     elif name in _extras(_OURS) - {"all", "dev"}:
-        # --upgrade: the extra may be known to a newer release than the installed one only.
-        text += f"; install it with: pip install --upgrade '{_OURS}[{name}]'"
+        # An extra brings what a plugin needs, not the plugin: installing it would not help.
+        version = importlib.metadata.version(_OURS)
+        text = f"this version of {_OURS} ({version}) has no {noun} named {name!r}"
     return f"{text} (installed: {', '.join(names) or 'none'})"
 
 
