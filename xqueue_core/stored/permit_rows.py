@@ -20,7 +20,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from xqueue_core.errors import Refused
 from xqueue_core.stored.gate import Gate
 from xqueue_core.stored.layout import unpack
 from xqueue_core.stored.leases import Registration, RenewalMark
@@ -55,12 +54,10 @@ def topic(key: str, worker: str) -> str:
 # -- reading ---------------------------------------------------------------------------------
 
 
-def read_gate(key: str, row: Row | None, *, mend: bool = False) -> Gate:
-    """A key's state. Raises Refused if its row is damaged, unless ``mend`` starts it anew."""
+def read_gate(row: Row | None, *, mend: bool = False) -> Gate | None:
+    """A key's state; None if its row is damaged, unless ``mend`` starts it anew."""
     gate = unpack(row, Gate)
-    if gate is None and row is not None and not mend:
-        raise Refused(f"the permits of key {key!r} cannot be decoded; set its limit anew")
-    return gate or Gate()
+    return Gate() if gate is None and (row is None or mend) else gate
 
 
 def term_of(own: Registration | None, mark: RenewalMark, now: Now) -> int:

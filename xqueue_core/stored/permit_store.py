@@ -8,6 +8,7 @@ too late, exclude each other.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
@@ -21,6 +22,8 @@ from xqueue_core.stored.layout import unpack
 from xqueue_core.stored.leases import Registration, RenewalMark
 from xqueue_core.stored.permit_rows import MARK, gate_key, lease_key, read_gate, term_of
 from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row
+
+logger = logging.getLogger("xqueue.stored")
 
 #: Rounds of load and swap before a call gives up on rows that others keep changing.
 ROUNDS = 100
@@ -41,7 +44,10 @@ class _Asked(NamedTuple):
 
 
 class _Gates(NamedTuple):
-    """Some keys' state as it was read, with the rows it was read from."""
+    """Some keys' state as it was read, with the rows it was read from.
+
+    A damaged row has no state: it gives no permit and takes none back, until it is mended.
+    """
 
     now: Now
     rows: Mapping[str, Row | None]
@@ -72,6 +78,7 @@ class PermitStore:
         self._bell = bell
         self._rng = rng
         self._sleep = sleep
+        self._damaged: set[str] = set()  # keys of which that was said
 
     async def now(self) -> Now:
         """The store's clocks."""
@@ -100,7 +107,8 @@ class PermitStore:
             await self._sleep(self._rng.random() * min(0.05, 0.0005 * 2 ** min(n, 10)))
 
     async def edit(self, keys: Iterable[str], edit: Edit, *, mend: bool = False) -> None:
-        """Change the gates of these keys, each once; ``mend`` starts a damaged one anew."""
+        """Change the gates of these keys, each once; a damaged one is left, or with ``mend``
+        started anew."""
         todo = list(keys)
         for n in count():
             if not todo:
@@ -216,6 +224,8 @@ class PermitStore:
     async def _answer(self, asked: _Asked, sight: _Sight) -> list[str]:
         """Fill in the answers; returns the keys that changed meanwhile."""
         gates = sight.gates.of
+        for key in sight.gates.rows.keys() - gates.keys():
+            self._refuse(asked, key)
         tight = [gates[key] for key in gates if gates[key].tight(len(asked.by_key[key]))]
         if tight:
             await self._expire(tight, sight)
@@ -228,6 +238,19 @@ class PermitStore:
             return woken
 
         return await self._store(sight.gates, ask)
+
+    def _refuse(self, asked: _Asked, key: str) -> None:
+        """Who asks for a key with a damaged row waits: who holds it cannot be known."""
+        if key not in self._damaged:
+            self._damaged.add(key)
+            logger.error(
+                "the permits of key %r cannot be decoded: none is given until its limit is set "
+                "anew (xqueue limit)",
+                key,
+            )
+        for i in asked.by_key[key]:
+            if asked.requests[i].queue:
+                asked.answers[i] = Answer(Grant.WAITING, place=1)
 
     async def _expire(self, gates: Sequence[Gate], sight: _Sight) -> None:
         """Declare the overdue dead, if that may be judged now, and drop what the dead held."""
@@ -265,7 +288,9 @@ def _gates(
     keys: Sequence[str], rows: Sequence[Row | None], now: Now, *, mend: bool = False
 ) -> _Gates:
     by_key = dict(zip(keys, rows, strict=True))
-    gates = {key: read_gate(key, row, mend=mend) for key, row in by_key.items()}
+    gates = {
+        key: gate for key, row in by_key.items() if (gate := read_gate(row, mend=mend)) is not None
+    }
     for gate in gates.values():
         gate.turn(now)
     return _Gates(now, by_key, gates)

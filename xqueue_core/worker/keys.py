@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from xqueue_core.errors import BrokerError
+from xqueue_core.errors import BrokerError, InvalidTask, Unavailable, Unknown
 from xqueue_core.permits import Answer, Grant, Permit, Request
-from xqueue_core.task import AnyOutcome, HandBack, Parked
+from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack, Parked
+from xqueue_core.text import storable
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
@@ -86,17 +87,39 @@ class Keys:
     async def _ask(self, semaphore: Semaphore, batch: list[tuple[Job, Request]]) -> None:
         try:
             answers = await semaphore.acquire([request for _, request in batch], 0.0)
-        except Exception as error:
+        except (Unavailable, Unknown) as error:
             self._withdraw_unwanted(batch)
-            if not isinstance(error, BrokerError):
-                logger.exception("asking for keys' permits failed in an unexpected way")
             # The jobs stay held, and their slots taken, until there is an answer: the same
             # requests are repeated, so none is granted twice.
             if await self._backoff.wait() == 1:
                 logger.warning("no permits for keys can be had now: %s", error)
             return
+        except Exception as error:  # noqa: BLE001 - told apart below
+            self._withdraw_unwanted(batch)
+            await self._one_by_one(semaphore, batch, error)
+            return
         self._backoff.reset()
         self._answered(batch, answers)
+
+    async def _one_by_one(
+        self, semaphore: Semaphore, batch: list[tuple[Job, Request]], error: Exception
+    ) -> None:
+        """It will not help to repeat the call: find whose fault that is; the others go on."""
+        if len(batch) > 1:
+            for entry in batch:
+                if entry in self._waiting:
+                    await self._ask(semaphore, [entry])
+            return
+        [(job, _)] = batch
+        if not self.withdraw(job):
+            return
+        known = isinstance(error, (BrokerError, InvalidTask))
+        logger.error("%s: its key has no permits: %s", job.id, error, exc_info=not known)
+        reason = storable(str(error))
+        if isinstance(error, InvalidTask):
+            self._refuse(job, Failed(Failure("limits", message=reason)))
+        else:
+            self._refuse(job, HandBack(unable="limits", reason=reason))
 
     def _answered(self, batch: list[tuple[Job, Request]], answers: Sequence[Answer]) -> None:
         done = {id(job) for job, _ in batch}

@@ -150,7 +150,8 @@ class Limiter:
         """
         fresh = []
         for lane in self._lanes.values():
-            version = versions.get(lane.key, 0)
+            # Where nothing can be told, what was true last is.
+            version = versions.get(lane.key, lane.version)
             if version == lane.version:
                 continue
             before, lane.version = lane.version, version

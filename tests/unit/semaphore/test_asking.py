@@ -12,7 +12,7 @@ import pytest
 from support.asking import LEASE, ask, grants, pass_time, renew, take, wish
 from support.slow_records import SlowRecords
 from support.stores import FakeClock
-from xqueue_core.errors import ConfigError, InvalidTask, Refused
+from xqueue_core.errors import ConfigError, InvalidTask
 from xqueue_core.permits import Answer, Grant, Keep, Permit
 from xqueue_core.stored import semaphore as module
 from xqueue_core.stored.bell import LocalBell
@@ -85,18 +85,36 @@ async def test_renew_tells_the_versions_of_all_it_watches(semaphore: StoredSemap
     assert third == {"k": 0}
 
 
-async def test_a_damaged_row_is_refused_until_its_limit_is_set_anew(
-    records: Records, semaphore: StoredSemaphore
+async def test_a_damaged_row_gives_no_permit_until_its_limit_is_set_anew(
+    records: Records, semaphore: StoredSemaphore, caplog: pytest.LogCaptureFixture
 ) -> None:
     await semaphore.set_limit("k", 1)
     held = await take(semaphore, "a")
     await records.swap([Group([Change("s/k", ANY, b"\xc1 no MessagePack")])])
-    with pytest.raises(Refused, match="set its limit anew"):
-        await ask(semaphore, wish("b"))
+    assert await grants(semaphore, wish("b"), wish("c", queue=False)) == [
+        Grant.WAITING,
+        Grant.DENIED,
+    ]
+    assert await grants(semaphore, wish("b")) == [Grant.WAITING]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the permits of key 'k' cannot be decoded: none is given until its limit is set anew "
+        "(xqueue limit)"
+    ]
     renewed = await semaphore.renew("w", [held], ["k", "none"], LEASE)
     assert (renewed.permits, renewed.versions) == ([Keep.LOST], {"none": 0})
     await semaphore.set_limit("k", 1)
     assert await grants(semaphore, wish("b")) == [Grant.GRANTED]
+
+
+async def test_a_damaged_row_harms_no_other_key(
+    records: Records, semaphore: StoredSemaphore
+) -> None:
+    await semaphore.set_limit("good", 1)
+    await records.swap([Group([Change("s/k", ANY, b"\xc1 no MessagePack")])])
+    answers = await ask(semaphore, wish("a"), wish("b", key="good"))
+    assert [answer.grant for answer in answers] == [Grant.WAITING, Grant.GRANTED]
+    await semaphore.release([Permit("a", "k"), Permit("b", "good")])
+    assert (await semaphore.inspect(["good"]))[0].holders == {}
 
 
 # -- waiting --------------------------------------------------------------------------------
