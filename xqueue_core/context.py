@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,9 +77,23 @@ class Context:
         """True once this attempt should end: canceled, timed out, lost, or the worker stops.
 
         A coroutine is cancelled as well. A plain function in a thread cannot be stopped: a long
-        one looks here now and then and returns early.
+        one looks here now and then, saves what it wants to and returns early. If the worker
+        stops (it tells what is left when the grace time is over), whatever a plain function
+        returns after it has seen True here is dropped, and the task is handed back to run again
+        elsewhere. If it was canceled or timed out, the result stands. Where it should not, end
+        by :meth:`check`.
         """
         return self._run.told()
+
+    def check(self) -> None:
+        """End this attempt here if it should end; else do nothing. For plain functions.
+
+        Raises:
+            asyncio.CancelledError: :attr:`canceled` is True. Let it pass: the task then becomes
+                canceled, is retried after its time-out, or is handed back if the worker stops.
+        """
+        if self._run.told():
+            raise asyncio.CancelledError("this attempt was told to end")
 
     async def progress(
         self,

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from xqueue_core.context import Context
-from xqueue_core.task import AnyOutcome, HandBack
+from xqueue_core.task import AnyOutcome, HandBack, Success
+from xqueue_core.worker import report
 from xqueue_core.worker.crossing import Crossing, Inward, Pipe
 from xqueue_core.worker.deadlines import Deadlines
 from xqueue_core.worker.job import Job, Recall, Tell, Told
@@ -90,6 +91,7 @@ class Executor:
             return
         job.started = now
         self._running.add(job)
+        report.started(job)
         if job.delivery.task.process_timeout is not None:
             job.deadline = deadline(job)
             self._deadlines.watch(job.deadline)
@@ -114,19 +116,30 @@ class Executor:
                 raise asyncio.CancelledError
             job.entered = True
             value = await job.spec.call(self._context(job), _arguments(job))
-            outcome = of_value(job, value, self._largest, self._random)
+            outcome = self._value(job, value)
         except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker goes on
-            outcome = of_error(job, error, self._random)
+            outcome = self._error(job, error)
         self._ran(job, outcome)
 
     def _run_plain(self, job: Job) -> None:
         """In a thread."""
         try:
             value = job.spec.call(self._context(job), _arguments(job))
-            job.outcome = of_value(job, value, self._largest, self._random)
+            job.outcome = self._value(job, value)
         except BaseException as error:  # noqa: BLE001 - as above
-            job.outcome = of_error(job, error, self._random)
+            job.outcome = self._error(job, error)
         self._returned.send(job)
+
+    def _value(self, job: Job, value: object) -> AnyOutcome:
+        outcome = of_value(job, value, self._largest, self._random)
+        if type(outcome) is not Success:
+            report.failure(job, outcome)
+        return outcome
+
+    def _error(self, job: Job, error: BaseException) -> AnyOutcome | None:
+        outcome = of_error(job, error, self._random)
+        report.failure(job, outcome, error)
+        return outcome
 
     def _back(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -145,6 +158,7 @@ class Executor:
     def _end(self, job: Job, outcome: AnyOutcome | None) -> None:
         job.outcome = outcome
         job.ended = True
+        report.ended(job, outcome)
         self._out(job)
 
     # -- telling -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import traceback
 from collections.abc import Callable
 
@@ -56,10 +57,14 @@ def of_value(job: Job, value: object, largest: int, random: Random) -> AnyOutcom
     """The handler returned.
 
     A coroutine that was told to end and returned all the same has decided, and its result
-    stands; a plain function decides only if it looked.
+    stands. A plain function that did not look is not believed after its time-out; one that
+    looked while the worker stops may have left work undone, so the task is handed back.
     """
-    if job.told is Told.TIMEOUT and not job.spec.is_async and not job.noticed:
-        return timed_out(job, random)
+    if job.told is not Told.NOTHING and not job.spec.is_async:
+        if job.told is Told.TIMEOUT and not job.noticed:
+            return timed_out(job, random)
+        if job.told is Told.STOP and job.noticed:
+            return HANDED_BACK
     try:
         body = b"null" if value is None else job.spec.encode_result(value)
         if len(body) > largest:
@@ -70,11 +75,18 @@ def of_value(job: Job, value: object, largest: int, random: Random) -> AnyOutcom
 
 
 def of_error(job: Job, error: BaseException, random: Random) -> AnyOutcome | None:
-    """The handler raised; None if there is nothing to settle."""
+    """The handler raised; None if there is nothing to settle. Raises nothing itself."""
+    try:
+        return _of_error(job, error, random)
+    except BaseException as broken:  # noqa: BLE001 - the retry policy may be the user's
+        return _unmade(job, broken)
+
+
+def _of_error(job: Job, error: BaseException, random: Random) -> AnyOutcome | None:
     if job.told is Told.LOST:
         return None
     if job.told is Told.TIMEOUT:
-        return timed_out(job, random, error)
+        return _timed_out(job, random, error)
     if isinstance(error, asyncio.CancelledError):
         if job.told is Told.CANCEL:
             return Canceled()
@@ -91,19 +103,43 @@ def of_error(job: Job, error: BaseException, random: Random) -> AnyOutcome | Non
     if isinstance(error, Retry):
         delay, reason = error.delay, "retry"
     if delay is None:
-        delay = policy.delay(job.delivery.attempt, random)
+        delay = _delay(job, random)
     return RetryAt(delay, _failure(reason, error))
 
 
-def timed_out(job: Job, random: Random, error: BaseException | None = None) -> RetryAt:
+def timed_out(job: Job, random: Random) -> AnyOutcome:
     """The attempt ran longer than allowed; the state machine ends it when none is left."""
+    try:
+        return _timed_out(job, random)
+    except BaseException as broken:  # noqa: BLE001 - as above
+        return _unmade(job, broken)
+
+
+def _timed_out(job: Job, random: Random, error: BaseException | None = None) -> RetryAt:
     limit = job.delivery.task.process_timeout
     failure = Failure("process_timeout", message=f"ran longer than {limit:g} seconds")
     if error is not None and not isinstance(error, asyncio.CancelledError):
         failure = _failure("process_timeout", error)
     elif error is not None:
         failure.traceback = _text(error)
-    return RetryAt(job.spec.retry.delay(job.delivery.attempt, random), failure, timed_out=True)
+    return RetryAt(_delay(job, random), failure, timed_out=True)
+
+
+def _delay(job: Job, random: Random) -> float:
+    delay = job.spec.retry.delay(job.delivery.attempt, random)
+    if not 0 <= delay < math.inf:
+        raise ValueError(f"the retry policy of {job.spec.name!r} gave a delay of {delay!r}")
+    return float(delay)
+
+
+def _unmade(job: Job, broken: BaseException) -> Failed:
+    """Why it failed cannot be said as wanted: the task must end all the same."""
+    logger.error(
+        "%s: no outcome could be made; is the retry policy in order?",
+        job.id,
+        exc_info=(type(broken), broken, broken.__traceback__),
+    )
+    return Failed(_failure("exception", broken))
 
 
 def of_unstarted(why: Told) -> AnyOutcome | None:

@@ -299,3 +299,61 @@ def test_the_clock_counts_seconds() -> None:
     before = steady()
     threading.Event().wait(0.01)
     assert 0.005 < steady() - before < 5
+
+
+def test_a_plain_function_whose_error_exits_costs_no_thread() -> None:
+    class Exits(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    async def main() -> None:
+        app = make_app()
+
+        @app.task
+        def plain() -> None:
+            raise Exits
+
+        @app.task
+        async def job() -> None:
+            raise Exits
+
+        one = Executing(app, threads=1)
+        for n in range(3):
+            one.start("plain", str(n))
+            one.start("job", str(n))
+        for outcome in await one.until_ended(6):
+            assert isinstance(outcome, RetryAt)
+            assert outcome.failure.type.endswith("Exits")
+        one.executor.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("why", "outcome"),
+    [(Told.CANCEL, Canceled()), (Told.STOP, HandBack(ran=True, reason="stop"))],
+)
+def test_a_plain_function_can_end_where_it_looks(why: Told, outcome: object) -> None:
+    async def main() -> None:
+        app = make_app()
+
+        @app.task
+        def plain(ctx: Context) -> str:
+            ctx.check()
+            begun.set()
+            event = threading.Event()
+            for _ in range(4000):
+                ctx.check()
+                event.wait(0.005)
+            return "never told"
+
+        begun = threading.Event()
+        one = Executing(app)
+        job = one.start("plain")
+        await until("it runs", begun.is_set)
+        one.tell(job, why)
+        assert await one.until_ended(1) == [outcome]
+        one.executor.close()
+
+    asyncio.run(main())
+    Context.for_test().check()

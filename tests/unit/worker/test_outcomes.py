@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,49 @@ def test_a_plain_function_decides_only_if_it_looked() -> None:
     assert of_value(job(Told.CANCEL, plain=True), 1, 100, half) == Success(b"1")
 
 
+@pytest.mark.parametrize(
+    ("told", "noticed", "outcome"),
+    [
+        (Told.STOP, True, HandBack(ran=True, reason="stop")),
+        (Told.STOP, False, Success(b"1")),  # it has done all its work, unaware
+        (Told.CANCEL, True, Success(b"1")),
+        (Told.NOTHING, False, Success(b"1")),
+    ],
+)
+def test_a_plain_function_that_returns_early_for_the_worker_is_handed_back(
+    told: Told, noticed: bool, outcome: object
+) -> None:
+    early = job(told, plain=True)
+    early.noticed = noticed
+    assert of_value(early, 1, 100, half) == outcome
+
+
+def crooked(delay: Any) -> RetryPolicy:
+    """A policy of the user's own, with an odd delay."""
+
+    class Crooked(RetryPolicy):
+        def delay(self, attempt: int, random: Callable[[], float]) -> Any:
+            return delay
+
+    return Crooked()
+
+
+@pytest.mark.parametrize("policy", [3, None, *map(crooked, (None, "2", -1, math.nan, math.inf))])
+def test_a_policy_that_is_none_ends_the_task(policy: Any, caplog: pytest.LogCaptureFixture) -> None:
+    one, late = job(), job(Told.TIMEOUT)
+    one.spec.retry = late.spec.retry = policy
+    error = raised(ValueError("no"))
+    for outcome in (
+        of_error(one, error, half),
+        of_error(late, error, half),
+        timed_out(late, half),
+    ):
+        assert isinstance(outcome, Failed)
+        assert outcome.failure.type in ("AttributeError", "TypeError", "ValueError")
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 3
+    assert "retry policy" in caplog.text
+
+
 def test_an_exception_is_retried_by_the_policy() -> None:
     outcome = of_error(job(attempt=2), raised(ValueError("no")), half)
     assert isinstance(outcome, RetryAt)
@@ -150,7 +194,9 @@ def test_a_time_out(error: BaseException) -> None:
     assert outcome.timed_out
     assert outcome.failure.reason == "process_timeout"
     assert outcome.failure.traceback
-    assert timed_out(job(), half).failure.message == "ran longer than 60 seconds"
+    late = timed_out(job(), half)
+    assert isinstance(late, RetryAt)
+    assert late.failure.message == "ran longer than 60 seconds"
 
 
 def test_failures_are_cut() -> None:

@@ -1,0 +1,69 @@
+"""What the worker's log says of tasks: failures always, starts and ends if asked to."""
+
+from __future__ import annotations
+
+import logging
+
+from xqueue_core.task import AnyOutcome, Failed, Failure, RetryAt
+from xqueue_core.worker.job import Job
+
+logger = logging.getLogger("xqueue.worker")
+
+
+def failure(job: Job, outcome: AnyOutcome | None, error: BaseException | None = None) -> None:
+    """Log an attempt that failed, with the traceback, and what follows; other ends are not."""
+    if type(outcome) is not Failed and type(outcome) is not RetryAt:
+        return
+    said, follows = outcome.failure, _follows(job, outcome)
+    # A handler that waits by asking for retries does not fail.
+    asked = said.reason == "retry" and type(outcome) is RetryAt and _left(job)
+    level = logging.INFO if asked else logging.WARNING
+    trace = None if error is None or asked else (type(error), error, error.__traceback__)
+    try:
+        logger.log(
+            level,
+            "%s failed, attempt %s: %s; %s",
+            job.id,
+            _attempt(job),
+            described(said),
+            follows,
+            exc_info=trace,
+        )
+    except BaseException:  # noqa: BLE001 - a log handler's fault must not keep the task from ending
+        return
+
+
+def started(job: Job) -> None:
+    """Log a start, if wanted."""
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s starts, attempt %s", job.id, _attempt(job))
+
+
+def ended(job: Job, outcome: AnyOutcome | None) -> None:
+    """Log an end, if wanted."""
+    if logger.isEnabledFor(logging.DEBUG):
+        how = "lost" if outcome is None else type(outcome).__name__.lower()
+        logger.debug("%s ended: %s", job.id, how)
+
+
+def described(said: Failure) -> str:
+    """A failure in a line, as Python says it: ``KeyError: 'k'``."""
+    return ": ".join(part for part in (said.type, said.message) if part) or said.reason
+
+
+def _attempt(job: Job) -> str:
+    return f"{job.delivery.attempt} of {job.delivery.task.max_retry + 1}"
+
+
+def _left(job: Job) -> bool:
+    return job.delivery.attempt <= job.delivery.task.max_retry
+
+
+def _follows(job: Job, outcome: Failed | RetryAt) -> str:
+    if job.canceled:
+        return "it was canceled"
+    if type(outcome) is Failed:
+        return f"it is not tried again ({outcome.failure.reason})"
+    if type(outcome) is RetryAt and _left(job):
+        return f"next try in {outcome.delay:.1f} s"
+    return "no attempt is left"
