@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from support.client_fakes import FakeBroker
-from xqueue_core.calls import ALL_ABILITIES
+from xqueue_core.calls import ALL_ABILITIES, Beat
 from xqueue_core.client.client import Client
 from xqueue_core.errors import ResultExpired, TaskError, TaskFailed, TaskTimedOut, Unsupported
 from xqueue_core.handle import any_json
 from xqueue_core.payload import BYTES
-from xqueue_core.task import Failure, State
+from xqueue_core.settings import Settings
+from xqueue_core.task import Failure, State, Task
+from xqueue_core.views import WorkerInfo
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +64,14 @@ async def test_a_broker_without_results_says_so() -> None:
     [
         (State.FAILED, None, "worker_lost", TaskFailed, "task t:1 failed: worker_lost"),
         (State.FAILED, Failure("rejected", message="spam"), "", TaskFailed, "failed: spam"),
+        (
+            State.FAILED,
+            Failure("exception", "builtins.KeyError", "'k'"),
+            "",
+            TaskFailed,
+            "failed: KeyError: 'k'$",
+        ),
+        (State.FAILED, Failure("exception", "Odd"), "", TaskFailed, "failed: Odd$"),
         (State.TIMEOUT, None, "queue_timeout", TaskTimedOut, "took too long: queue_timeout"),
     ],
 )
@@ -78,6 +89,67 @@ async def test_an_end_is_raised_with_its_reason(
         await client.handle("t:1").result()
     if isinstance(caught.value, TaskFailed):
         assert caught.value.reason == (failure.reason if failure else reason)
+
+
+async def test_a_failure_tells_its_attempt_and_where_it_was_raised(
+    client: Client, broker: FakeBroker
+) -> None:
+    failure = Failure("exception", "KeyError", "'k'", "Traceback ...\nKeyError: 'k'\n")
+    task = Task(id="t:1", lane="t", max_retry=3)
+    broker.view.tell("t:1", State.FAILED, failure=failure, task=task, attempt=4)
+    with pytest.raises(TaskFailed) as caught:
+        await client.handle("t:1").result()
+    assert str(caught.value) == "task t:1 failed: KeyError: 'k' (attempt 4 of 4)"
+    assert caught.value.__notes__ == ["in the worker:\nTraceback ...\nKeyError: 'k'"]
+
+
+def worker(lane: str, alive: bool) -> WorkerInfo:
+    return WorkerInfo(beat=Beat(worker="w", lanes=[lane]), seen_ago=0.0, alive=alive)
+
+
+@pytest.mark.parametrize(
+    ("workers", "tail"),
+    [
+        ([], ", and no live worker serves its lane 't' on redis://:***@host"),
+        (
+            [worker("t", False), worker("u", True)],
+            ", and no live worker serves its lane 't' on redis://:***@host",
+        ),
+        ([worker("u", True), worker("t", True)], ""),
+    ],
+    ids=["none", "dead and other", "live"],
+)
+async def test_a_wait_that_ends_says_what_the_task_waits_for(
+    client: Client,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: list[WorkerInfo],
+    tail: str,
+) -> None:
+    async def registered() -> list[WorkerInfo]:
+        return workers
+
+    monkeypatch.setattr(broker.view, "workers", registered)
+    broker.settings = Settings(url="redis://:secret@host")
+    broker.view.tell("t:1", State.PENDING)
+    with pytest.raises(TimeoutError) as caught:
+        await client.handle("t:1").result(timeout=0.05)
+    assert str(caught.value) == f"task t:1 has not ended within 0.05 s: it is pending{tail}"
+
+
+async def test_a_wait_that_ends_while_the_broker_is_away_says_no_more_than_it_knows(
+    client: Client, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.view.tell("t:1", State.PENDING)
+    handle = client.handle("t:1")
+    await handle.info()
+
+    async def hang(ids: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(broker.view, "find", hang)
+    with pytest.raises(TimeoutError, match=r"^task t:1 has not ended within 0.05 s$"):
+        await handle.wait(timeout=0.05)
 
 
 def test_a_result_of_another_content_type_is_its_bytes() -> None:
