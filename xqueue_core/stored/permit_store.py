@@ -245,7 +245,7 @@ class PermitStore:
             self._damaged.add(key)
             logger.error(
                 "the permits of key %r cannot be decoded: none is given until its limit is set "
-                "anew (xqueue limit)",
+                "anew",
                 key,
             )
         for i in asked.by_key[key]:

@@ -67,8 +67,7 @@ class Engine:
         self.term = term
         self.specs = specs
         self.send = crossing.inward.send
-        self.paused: frozenset[str] = frozenset()
-        self.barren = False  # the last call asked for everything and found nothing
+        self.barren = False  # nothing was found in the lanes that are not paused
         self.stopping = asyncio.Event()  # an order to stop, or a hopeless thread
         self.hopeless = False
         self.changed = asyncio.Event()
@@ -102,6 +101,7 @@ class Engine:
             lambda: self.fetcher.answered,
             self._overdue,
             self._told,
+            self._poke,
         )
 
     def _fetcher(self) -> Fetcher:
@@ -115,7 +115,7 @@ class Engine:
             self.tools,
             self._arrived,
             self.keeper.register,
-            lambda: self.settler.full,
+            self._brake,
         )
 
     def _limits(self) -> dict[str, int | None]:
@@ -149,8 +149,14 @@ class Engine:
         if leased.ready:
             self.limiter.ready(leased.ready)
         found = bool(leased.deliveries or leased.ready)
-        self.barren = not found and len(asked.wants) == len(self.lanes)
-        if self.barren or found:
+        wanted = {want.lane for want in asked.wants}
+        self._bare(not found and self.fetcher.paused.union(wanted).issuperset(self.lanes))
+        if found:
+            self.changed.set()
+
+    def _bare(self, barren: bool) -> None:
+        self.barren = barren
+        if barren:
             self.changed.set()
 
     def _take(self, delivery: Delivery) -> None:
@@ -165,7 +171,7 @@ class Engine:
             return
         job = Job(delivery, spec)
         self.desk.take(job)
-        if self.stopping.is_set() or self.fetcher.quiet or task.lane in self.paused:
+        if self.stopping.is_set() or self.fetcher.quiet or task.lane in self.fetcher.paused:
             self.finish(job, HandBack(reason="stop"))
         elif self.solitary.busy:
             self.finish(job, HandBack(reason="alone"))
@@ -242,8 +248,9 @@ class Engine:
         for lane in paused:
             self.send(Recall("paused", lane=lane))
             self._withdraw("paused", lane)
-        if paused != self.paused:
-            self.paused = paused
+        if paused != self.fetcher.paused:
+            self.fetcher.paused = paused
+            self._bare(paused.issuperset(self.lanes))
             self._poke()
         if reply.quiet != self.fetcher.quiet:
             logger.info("ordered to %s", "be quiet" if reply.quiet else "fetch again")
@@ -287,6 +294,10 @@ class Engine:
             self.hopeless = True
             self.stopping.set()
         return late
+
+    def _brake(self) -> bool:
+        """True while nothing is to come: it could not be settled, or not be started."""
+        return self.settler.full or not self.term.fresh(self.tools.clock())
 
     def _poke(self) -> None:
         self.fetcher.poke()

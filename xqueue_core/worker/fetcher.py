@@ -79,6 +79,7 @@ class Fetcher:
         self._unanswered = False
         self._closed = False
         self.quiet = False
+        self.paused: frozenset[str] = frozenset()  # lanes to leave out
 
     @property
     def answered(self) -> int:
@@ -144,8 +145,8 @@ class Fetcher:
         wants = []
         for lane, threaded in self._lanes.items():
             allowed = self._limiter.allowance(lane)
-            if allowed is None:
-                continue  # it stands in line for a permit
+            if allowed is None or lane in self.paused:
+                continue  # it stands in line for a permit, or what came would go back
             limit = min(room, allowed)
             if threaded and limit:
                 limit = min(limit, share)

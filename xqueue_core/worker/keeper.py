@@ -39,6 +39,7 @@ class Keeper:
         answered: the highest call number of ``lease`` whose answer has come.
         overdue: jobs whose code outlives its time-out.
         told: takes each reply, with the jobs it is about.
+        renewed: called when the term is fresh after it was not.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Keeper:
         answered: Callable[[], int],
         overdue: Callable[[], list[str]],
         told: Callable[[Sequence[Job], BeatReply], None],
+        renewed: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._person = person
@@ -62,6 +64,7 @@ class Keeper:
         self._answered = answered
         self._overdue = overdue
         self._told = told
+        self._renewed = renewed
         self._started_at = tools.wall()
         self._host = socket.gethostname()
         self._lock = asyncio.Lock()
@@ -98,7 +101,11 @@ class Keeper:
                 return False
             # In this order: the other side must not start, under the new term, what is lost.
             self._told(jobs, reply)
+            now = self._tools.clock()
+            stale = not self._term.fresh(now)
             self._term.acknowledged(sent)
+            if stale and self._term.fresh(now):
+                self._renewed()
             return True
 
     def _beat(self, leaving: bool) -> Beat:

@@ -26,6 +26,7 @@ class Keeping:
         self.term = Term(OPTIONS.lease - OPTIONS.margin)
         self.told: list[tuple[list[str], BeatReply]] = []
         self.when_told: Callable[[], None] = lambda: None
+        self.renewals = 0
         self.tools = tools()
         self.keeper = Keeper(
             self.queue,
@@ -37,7 +38,12 @@ class Keeping:
             lambda: 7,
             lambda: ["job:late"],
             self._told,
+            self._renewed,
         )
+
+    def _renewed(self) -> None:
+        assert self.term.fresh(self.tools.clock())
+        self.renewals += 1
 
     def _told(self, jobs: Sequence[Job], reply: BeatReply) -> None:
         self.when_told()
@@ -125,9 +131,13 @@ def test_it_goes_on_through_an_outage() -> None:
         keeping.queue.fail["extend"] = deque([Unavailable("away")] * 5 + [RuntimeError("bug")])
         beating = asyncio.create_task(keeping.keeper.run())
         await asyncio.sleep(9.5)
-        beating.cancel()
         assert len(keeping.queue.beats) == 10
         assert len(keeping.told) == 4
+        assert keeping.renewals == 1
+        keeping.queue.fail["extend"] = deque([Unavailable("away")] * 20)
+        await asyncio.sleep(30)
+        beating.cancel()
+        assert keeping.renewals == 2
 
     run(main())
 

@@ -183,6 +183,53 @@ def test_when_all_that_waits_for_keys_is_lost_more_is_fetched() -> None:
     run(main())
 
 
+def test_after_a_resume_nothing_is_fetched_until_a_heartbeat_has_told_of_it() -> None:
+    async def main() -> None:
+        app, _ = make()
+        living = Living(app)
+        living.queue.reply.paused = ["job"]
+        await asyncio.sleep(3.5)
+        calls = len(living.queue.leases)
+        living.queue.reply.paused = []
+        living.queue.add(*(delivery(str(n)) for n in range(4)))
+        await asyncio.sleep(0.3)
+        assert len(living.queue.leases) == calls
+        assert list((await living.settled(4)).values()) == [Success()] * 4
+        await living.stop()
+
+    run(main())
+
+
+def test_a_burst_ends_where_all_lanes_are_paused() -> None:
+    async def main() -> None:
+        app, _ = make()
+        living = Living(app, burst=True)
+        living.queue.reply.paused = ["job"]
+        living.queue.add(delivery("stays"))
+        assert await living.task is Exit.EMPTY
+        assert living.queue.settled == {}
+
+    run(main())
+
+
+def test_while_no_heartbeat_is_acknowledged_nothing_is_fetched() -> None:
+    async def main() -> None:
+        app, _ = make()
+        living = Living(app)
+        await asyncio.sleep(3)
+        living.queue.fail["extend"] = deque([Unavailable("away")] * 1000)
+        await asyncio.sleep(30)
+        calls = len(living.queue.leases)
+        living.queue.add(*(delivery(str(n)) for n in range(4)))
+        await asyncio.sleep(10)
+        assert (len(living.queue.leases), living.queue.settled) == (calls, {})
+        living.queue.fail.clear()
+        assert list((await living.settled(4)).values()) == [Success()] * 4
+        await living.stop()
+
+    run(main())
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_what_runs_is_registered_at_the_first_sight_of_a_limit_whatever_fails(lost: bool) -> None:
     async def main() -> None:
