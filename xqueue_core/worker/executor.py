@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from xqueue_core.context import Context
-from xqueue_core.task import AnyOutcome, HandBack, Success
+from xqueue_core.task import AnyOutcome, Canceled, HandBack, Success
 from xqueue_core.worker import report
 from xqueue_core.worker.crossing import Crossing, Inward, Pipe
 from xqueue_core.worker.deadlines import Deadlines
-from xqueue_core.worker.job import Job, Recall, Tell, Told
+from xqueue_core.worker.job import Job, Recall, Stage, Tell, Told
 from xqueue_core.worker.link import Link, deadline
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.outcomes import BadArguments, of_error, of_unstarted, of_value
@@ -85,9 +85,8 @@ class Executor:
             self._start(self._ready.popleft(), now, fresh)
 
     def _start(self, job: Job, now: float, fresh: bool) -> None:
-        if not fresh:
-            # It may have been given to another worker by now.
-            self._end(job, HandBack(reason="stale"))
+        if not fresh or job.canceled or job.lost or job.stage is Stage.ENDED:
+            self._end(job, _barred(job))
             return
         job.started = now
         self._running.add(job)
@@ -112,7 +111,7 @@ class Executor:
     async def _run(self, job: Job) -> None:
         outcome: AnyOutcome | None
         try:
-            if job.told is not Told.NOTHING:
+            if job.told is not Told.NOTHING or job.stage is Stage.ENDED:
                 raise asyncio.CancelledError
             job.entered = True
             value = await job.spec.call(self._context(job), _arguments(job))
@@ -124,6 +123,8 @@ class Executor:
     def _run_plain(self, job: Job) -> None:
         """In a thread."""
         try:
+            if job.stage is Stage.ENDED:
+                raise asyncio.CancelledError
             value = job.spec.call(self._context(job), _arguments(job))
             job.outcome = self._value(job, value)
         except BaseException as error:  # noqa: BLE001 - as above
@@ -187,6 +188,14 @@ class Executor:
             for job in [job for job in queue if recall.means(job)]:
                 queue.remove(job)
                 self._end(job, HandBack(reason=recall.reason))
+
+
+def _barred(job: Job) -> AnyOutcome | None:
+    """What becomes of a job that must not start: the engine knows more than was told so far."""
+    if job.lost or job.stage is Stage.ENDED:
+        return None
+    # It is canceled, or the lease is stale and it may have been given to another worker by now.
+    return Canceled() if job.canceled else HandBack(reason="stale")
 
 
 def _arguments(job: Job) -> dict[str, Any]:

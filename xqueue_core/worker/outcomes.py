@@ -20,7 +20,7 @@ from xqueue_core.task import (
     Task,
 )
 from xqueue_core.text import storable
-from xqueue_core.worker.job import Job, Told
+from xqueue_core.worker.job import Job, Stage, Told
 
 logger = logging.getLogger("xqueue.worker")
 
@@ -83,7 +83,7 @@ def of_error(job: Job, error: BaseException, random: Random) -> AnyOutcome | Non
 
 
 def _of_error(job: Job, error: BaseException, random: Random) -> AnyOutcome | None:
-    if job.told is Told.LOST:
+    if job.told is Told.LOST or job.stage is Stage.ENDED:
         return None
     if job.told is Told.TIMEOUT:
         return _timed_out(job, random, error)
