@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xqueue_core.task import Progress
+from xqueue_core.text import storable
 
 if TYPE_CHECKING:
     from xqueue_core.calls import Delivery
@@ -108,7 +109,7 @@ class Context:
         Published at most five times a second; the latest report wins and the last one is
         always sent. Never waits for the broker, and is lost if the broker is away.
         """
-        self._run.report(Progress(percent, done, total, message))
+        self._run.report(Progress(percent, done, total, storable(message)))
 
     def progress_nowait(
         self,
@@ -119,7 +120,7 @@ class Context:
         total: float | None = None,
     ) -> None:
         """:meth:`progress` for plain functions: may be called from any thread."""
-        self._run.report(Progress(percent, done, total, message))
+        self._run.report(Progress(percent, done, total, storable(message)))
 
     async def submit(self, type: str, /, **arguments: Any) -> Any:
         """Submit a task by its type's name through :attr:`app`; answers its handle."""

@@ -59,6 +59,7 @@ class Job:
     outcome: AnyOutcome | None = None
     progress: Progress | None = None  # latest report that was not sent yet
     progress_at: float = -math.inf
+    reporting: bool = False  # the handlers' loop was asked to look at ``progress``
 
     @property
     def id(self) -> str:

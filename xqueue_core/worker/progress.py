@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from xqueue_core.errors import BrokerError, Refused
 from xqueue_core.task import Event, EventName, Progress, State
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.tools import Tools
@@ -55,13 +56,15 @@ class Reporter:
             self._send(self._event(job, progress))
             return
         job.progress = progress
-        if job not in self._late:
+        if not job.reporting:  # else the loop, however busy, will look
+            job.reporting = True
             self._wake(lambda: self._later(job))
 
     def last(self, job: Job) -> None:
         """The job ends: send what was kept back."""
-        # Discarded before it is taken: a thread that reports in between wakes this loop again.
+        # Cleared before it is taken: a thread that reports in between wakes this loop again.
         self._late.discard(job)
+        job.reporting = False
         progress, job.progress = job.progress, None
         if progress is not None:
             self._send(self._event(job, progress))
@@ -128,10 +131,19 @@ class Publisher:
         self._wake.clear()
         events = list(self._waiting.values())
         self._waiting.clear()
-        if not events or self._notifier is None:
+        if self._notifier is None or not events or await self._publish(self._notifier, events):
             return
+        for event in events:  # one of them may be at fault
+            await self._publish(self._notifier, [event])
+
+    async def _publish(self, notifier: Notifier, events: list[Event]) -> bool:
+        """False if they should be tried one by one; else they are published or dropped."""
         try:
-            await self._notifier.publish(events)
+            await notifier.publish(events)
         except Exception as error:  # noqa: BLE001 - progress may be lost, a task may not suffer
+            away = isinstance(error, BrokerError | OSError) and not isinstance(error, Refused)
+            if not away and len(events) > 1:
+                return False
             self.dropped += len(events)
             logger.debug("progress of %d tasks was not published: %s", len(events), error)
+        return True
