@@ -40,8 +40,8 @@ class XQueue:
     one for each event loop, and closed by ``async with app:`` or :meth:`aclose`.
 
     Args:
-        url: the broker, for example ``redis://localhost``; by default what is configured, and
-            without configuration ``sqlite:///xqueue.db``.
+        url: the broker, for example ``sqlite:///jobs.db`` or, for tests, ``memory://``; by default
+            what is configured, and without configuration ``sqlite:///xqueue.db``.
         accept_without: names of abilities that the broker may lack; one that lacks another is
             refused when it is opened.
         settings: further settings, as in ``xqueue.toml``.
@@ -133,8 +133,9 @@ class XQueue:
             options: defaults of its tasks, see :meth:`Submitter.options`.
 
         Raises:
-            ConfigError: something is out of range, the name is taken, or another type in the
-                lane declares another ``max_concurrency``.
+            ConfigError: an option is unknown or out of range, ``retry`` is no policy, a context
+                is not the first parameter, the name is taken, or another type in the lane
+                declares another ``max_concurrency``.
         """
         # Annotations that are texts may name what is local to the function around them.
         frame = sys._getframe(1)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import sys
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from inspect import Parameter
-from typing import Any
+from typing import Annotated, Any, Union
 
 import msgspec
 
@@ -21,6 +22,7 @@ from xqueue_core.payload import JSON, Serializers, dec_hook, decode_json, encode
 
 #: Stands for an argument that was not given: the function's own default then applies.
 _MISSING: Any = object()
+_BYTES = (bytes, bytearray, memoryview)
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _object_decoder = json_decoder(dict[str, Any])
 _any_decoder = json_decoder(typing.cast("type[Any]", Any))
@@ -38,6 +40,7 @@ class Binding:
         self.takes_context = first is not None and _is_context(first, function, names)
         if self.takes_context:
             parameters = parameters[1:]
+        _check_contexts(parameters, self.takes_context, function, names)
         self._only_positional = [
             one.name for one in parameters if one.kind is Parameter.POSITIONAL_ONLY
         ]
@@ -79,10 +82,18 @@ class Binding:
         where it was written.
         """
         if content_type == JSON:
+            self._refuse_bytes(arguments)
             payload = encode_json(arguments)
         else:
             payload = serializers.of(content_type).encode(arguments)
         return payload, self.decode(payload, content_type, serializers)
+
+    def _refuse_bytes(self, arguments: Mapping[str, Any]) -> None:
+        """JSON would turn bytes into base64, which a text parameter then takes for its text."""
+        for name, value in arguments.items():
+            if isinstance(value, _BYTES) and name in self._resolved().texts:
+                kind = type(value).__name__
+                raise InvalidTask(f"Expected `str`, got `{kind}` - at `$.{name}`; decode it first")
 
     def decode(self, payload: bytes, content_type: str, serializers: Serializers) -> dict[str, Any]:
         """The arguments, converted to the annotations. Raises InvalidTask with the path."""
@@ -148,7 +159,9 @@ class _Decoders:
 
     def __init__(self, binding: Binding) -> None:
         rest = binding._rest
-        fields = [_field(one, binding.hint(one.name)) for one in binding._parameters]
+        hints = {one.name: binding.hint(one.name) for one in binding._parameters}
+        fields = [_field(one, hints[one.name]) for one in binding._parameters]
+        self.texts = frozenset(name for name, hint in hints.items() if _only_text(hint))
         self.rest = binding.hint(rest.name) if rest is not None else Any
         try:
             self.struct = msgspec.defstruct(
@@ -159,6 +172,17 @@ class _Decoders:
             raise ConfigError(
                 f"{binding._function.__qualname__}() cannot take its arguments from JSON: {error}"
             ) from error
+
+
+def _only_text(hint: Any) -> bool:
+    """True if the annotation takes texts, and nothing that bytes could be meant for."""
+    if typing.get_origin(hint) is Annotated:
+        return _only_text(hint.__origin__)
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        # Of str and bytes msgspec refuses a union: both are texts in JSON.
+        kinds = typing.get_args(hint)
+        return Any not in kinds and any(map(_only_text, kinds))
+    return hint is str
 
 
 def _result_decoder(hint: Any) -> msgspec.json.Decoder[Any]:
@@ -205,6 +229,28 @@ def _is_context(first: Parameter, function: Callable[..., Any], names: Mapping[s
     # If that module was never imported, nothing can be annotated with its class.
     context = getattr(sys.modules.get("xqueue_core.context"), "Context", None)
     return context is not None and isinstance(hint, type) and issubclass(hint, context)
+
+
+def _check_contexts(
+    others: Sequence[Parameter],
+    takes_context: bool,
+    function: Callable[..., Any],
+    names: Mapping[str, Any],
+) -> None:
+    """Refuse what is meant to be the context but would be an argument of the task."""
+    where = f"{getattr(function, '__qualname__', function)}()"
+    for one in others:
+        if _is_context(one, function, names):
+            raise ConfigError(
+                f"`{one.name}` of {where} is a Context, but only the first parameter is given "
+                f"one, and only one: put `{one.name}: Context` first"
+            )
+    first = None if takes_context or not others else others[0]
+    if first is not None and first.name == "ctx" and first.annotation is first.empty:
+        raise ConfigError(
+            f"`ctx` of {where} has no annotation; write `ctx: Context` to be given the context, "
+            f"or give it a type (Any will do) if it is an argument of the task"
+        )
 
 
 def _resolve(hint: Any, module: Mapping[str, Any], names: Mapping[str, Any]) -> Any:

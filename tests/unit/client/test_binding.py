@@ -86,7 +86,7 @@ def test_a_default_is_the_functions_own() -> None:
         (("a", 5, "gif"), {}, "2 positional arguments at most, got 3"),
         (("a",), {"path": "b"}, "two values for the argument `path`"),
         (("a",), {"colour": 1}, "unknown field `colour`"),
-        ((b"a",), {"width": 1.5}, r"Expected `int`, got `float` - at `\$.width`"),
+        (("a",), {"width": 1.5}, r"Expected `int`, got `float` - at `\$.width`"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(
@@ -94,6 +94,47 @@ def test_arguments_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InvalidTask, match=words):
         bound(thumbnail, *args, **kwargs)
+
+
+@pytest.mark.parametrize("value", [b"a", bytearray(b"a"), memoryview(b"a")], ids=repr)
+@pytest.mark.parametrize("hint", [str, str | None, Annotated[str, "path"], str | int], ids=str)
+def test_bytes_are_no_text(hint: Any, value: object) -> None:
+    """They would arrive as base64, without a word."""
+
+    def handler(path: str) -> None: ...
+
+    handler.__annotations__["path"] = hint
+    with pytest.raises(InvalidTask, match=r"Expected `str`, got `\w+` - at `\$.path`; decode"):
+        bound(handler, value)
+
+
+def test_bytes_are_taken_where_they_may_be_meant() -> None:
+    def handler(a: bytes, b: str | Any, c: Any) -> None: ...
+
+    assert bound(handler, b"x", b"x", b"x") == {"a": b"x", "b": "eA==", "c": "eA=="}
+
+
+def test_a_context_that_is_not_first_is_refused() -> None:
+    def second(path: str, ctx: Context) -> None: ...
+
+    def named(ctx: Context, path: str, *, other: Context) -> None: ...
+
+    with pytest.raises(
+        ConfigError, match=r"`ctx` of .*second\(\) is a Context, but only the first"
+    ):
+        Binding(second, {})
+    with pytest.raises(ConfigError, match="put `other: Context` first"):
+        Binding(named, {})
+
+
+def test_a_ctx_without_annotation_is_refused() -> None:
+    def bare(ctx, path: str) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+
+    def meant(ctx: Any, path: str) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"bare\(\) has no annotation; write `ctx: Context`"):
+        Binding(bare, {})
+    assert Binding(meant, {}).names == ("ctx", "path")
 
 
 def test_arguments_are_converted_to_the_annotations() -> None:
