@@ -44,6 +44,7 @@ class Life:
         self._engine = engine
         self._tools = engine.tools
         self._hurry = asyncio.Event()
+        self.abandoned = False  # code of deliveries that were given up may run on
 
     def stop(self) -> None:
         """Drain: finish within the grace time. Called again: hand everything back at once."""
@@ -233,6 +234,7 @@ class Life:
         # Before anything is settled: a loop that comes to itself now must not start what
         # another worker is about to.
         engine.term.end()
+        self.abandoned = bool(engine.desk.active)
         now = self._tools.clock()
         for job in list(engine.desk.active):
             late = job.started and deadline(job) <= now

@@ -85,6 +85,8 @@ class Worker:
         self._life: Life | None = None
         self.exit: Exit | None = None
         self.error: BaseException | None = None  #: what the engine failed with
+        #: True if deliveries were given up whose code may run on here: end the process at once.
+        self.abandoned = False
 
     async def run(self) -> Exit:
         """Work until :meth:`stop` is called, an operator orders it, or ``burst`` is done.
@@ -171,7 +173,10 @@ class Worker:
                 for _ in range(self._stops):
                     life.stop()
             self._hello()
-            return await life.run()
+            try:
+                return await life.run()
+            finally:
+                self.abandoned = life.abandoned
 
     def _hello(self) -> None:
         from xqueue_core.settings import masked

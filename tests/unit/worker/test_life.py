@@ -79,6 +79,7 @@ def test_a_worker_without_a_semaphore_works_until_it_is_stopped() -> None:
         assert await living.stop() is Exit.STOPPED
         assert len(started) == 20
         assert living.queue.beats[-1][0].leaving
+        assert not living.life.abandoned
 
     run(main())
 
@@ -138,6 +139,7 @@ def test_what_was_handed_back_unstarted_does_not_start_when_the_loop_comes_to_it
         living.crossing.inward.connect(lambda batch: None)  # the handlers' loop is blocked
         await living.stop()
         assert len(await living.settled(2)) == 2
+        assert living.life.abandoned
         release.set()
         await asyncio.sleep(1)
         assert started == ["job"]
