@@ -85,6 +85,8 @@ class Executor:
             self._start(self._ready.popleft(), now, fresh)
 
     def _start(self, job: Job, now: float, fresh: bool) -> None:
+        permits = (job.permit, job.key_permit)
+        fresh = fresh and all(grip is None or grip.good(now) for grip in permits)
         if not fresh or job.canceled or job.lost or job.stage is Stage.ENDED:
             self._end(job, _barred(job))
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xqueue_core.permits import Permit
     from xqueue_core.worker.job import Job
+    from xqueue_core.worker.tools import Term
 
 
 @dataclass(slots=True, eq=False)
@@ -16,6 +17,11 @@ class Grip:
 
     permit: Permit
     lane: str
+    term: Term  # of all this worker's permits
     job: Job | None = None
     yielding: bool = False
     lost: bool = False
+
+    def good(self, now: float) -> bool:
+        """True while something may start under it; asked on both sides of the crossing."""
+        return not self.lost and self.term.fresh(now)

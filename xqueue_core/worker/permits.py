@@ -48,7 +48,7 @@ class PermitDesk:
 
     def granted(self, request: Request, token: int, lane: str) -> Grip:
         """A request was granted."""
-        grip = Grip(Permit(id=request.id, key=request.key, token=token), lane)
+        grip = Grip(Permit(id=request.id, key=request.key, token=token), lane, self._term)
         self._held[request.id] = grip
         return grip
 

@@ -15,9 +15,11 @@ from support.fake_queue import delivery
 from support.virtual import VirtualLoop, run, tools
 from support.workers import until
 from xqueue_core import Context, XQueue
+from xqueue_core.permits import Permit
 from xqueue_core.task import Canceled, Event, HandBack, RetryAt, Success
 from xqueue_core.worker.crossing import Crossing, Outward
 from xqueue_core.worker.executor import Executor
+from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job, Recall, Tell, Told
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.tools import Term, Tools, steady
@@ -357,3 +359,31 @@ def test_a_plain_function_can_end_where_it_looks(why: Told, outcome: object) -> 
 
     asyncio.run(main())
     Context.for_test().check()
+
+
+def test_nothing_starts_on_a_permit_that_may_have_expired() -> None:
+    async def main() -> None:
+        app, started = make_app(), []
+
+        @app.task
+        async def job() -> None:
+            started.append("job")
+
+        executing = Executing(app)
+        term = Term(1.0)
+        for name, key in (("lane", False), ("key", True)):
+            waits = Job(delivery(name), app.handlers["job"])
+            grip = Grip(Permit(name, "k"), "job", term, waits)
+            waits.permit, waits.key_permit = (None, grip) if key else (grip, None)
+            executing.crossing.inward.send(waits)
+        await asyncio.sleep(0.1)
+        assert [job.outcome for job in executing.ended] == [HandBack(reason="stale")] * 2
+        assert started == []
+        term.acknowledged(executing.tools.clock())
+        good = Job(delivery("good"), app.handlers["job"])
+        good.permit = Grip(Permit("good", "k"), "job", term, good)
+        executing.crossing.inward.send(good)
+        await asyncio.sleep(0.1)
+        assert started == ["job"]
+
+    run(main())
