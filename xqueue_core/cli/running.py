@@ -61,6 +61,8 @@ def run(app: XQueue, *, name: str | None, burst: bool, supervised: bool) -> int:
             # within 1 s.
             while not worker.ended.wait(LOOK_EVERY):
                 pass
+            # Code whose deliveries were given up must not run on beside those who get them next.
+        if not worker.abandoned:
             handlers.join(LAST)
     finally:
         for one, handler in before.items():
