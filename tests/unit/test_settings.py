@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import copy
 import warnings
 from pathlib import Path
 
@@ -102,13 +102,13 @@ def test_worked_out_defaults() -> None:
     assert Settings(heartbeat=2.0).heartbeat_interval == 2.0
 
 
-def test_settings_are_immutable_and_can_go_to_another_process(files: Files) -> None:
+def test_settings_are_immutable_and_copies_know_where_values_came_from(files: Files) -> None:
     settings = files.load({"threads": 3, "sqlite": {"busy_timeout": 1}})
     with pytest.raises(ValidationError):
         settings.threads = 4
-    copy = pickle.loads(pickle.dumps(settings))
-    assert copy == settings
-    assert copy.origin == settings.origin
+    other = copy.deepcopy(settings)
+    assert other == settings
+    assert other.origin == settings.origin
 
 
 # -- unknown names ---------------------------------------------------------------------------
