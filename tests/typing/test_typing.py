@@ -22,7 +22,7 @@ def mypy(file: Path, scratch: Path) -> dict[int, str]:
     """The lines of a file that mypy --strict refuses, each with its message."""
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--output=json"]
     done = _run([*command, "--follow-imports=silent", str(file)])
-    found = {}
+    found: dict[int, str] = {}
     for line in done.stdout.splitlines():
         item = json.loads(line)
         assert Path(item["file"]).name == file.name, item
