@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from xqueue_core.calls import Beat, BeatReply, Held, Hold, Settle
 from xqueue_core.commands import Lose
-from xqueue_core.errors import Unavailable
+from xqueue_core.errors import Unavailable, Unknown
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import Mark, Orders, Unreadable, WorkerRow
 from xqueue_core.stored.leasing import HELD
 from xqueue_core.stored.records import ABSENT, ANY, Change, Group, Now, Row, Scan
 from xqueue_core.stored.tasks import ROUNDS, Job, Tasks
 from xqueue_core.task import HandBack, Record
+
+logger = logging.getLogger("xqueue.stored")
 
 #: Most workers that are looked at in one go.
 WORKERS = 10_000
@@ -153,7 +156,23 @@ class Keeper:
                 back = HandBack(reason="unanswered" if answered is not None else "left")
                 jobs.append(Job(id, Settle(id, record.delivery, back), row))
         if jobs:
+            await self._each(jobs)
+
+    async def _each(self, jobs: Sequence[Job]) -> None:
+        """Hand these back: one that cannot be written must not make every heartbeat fail.
+
+        It is found again by the next one. An outage is the heartbeat's failure as well.
+        """
+        try:
             await self._tasks.apply(jobs)
+        except (Unavailable, Unknown):
+            raise
+        except Exception:
+            if len(jobs) == 1:
+                logger.exception("%s cannot be handed back", jobs[0].id)
+                return
+            for job in jobs:
+                await self._each([job])
 
     # -- the dead ----------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from xqueue_core.worker.tools import Backoff
 
 logger = logging.getLogger("xqueue.worker")
 
+#: Seconds until the ledger is asked for again after that failed.
+STATS_AGAIN = 1.0
 #: Seconds that a coroutine which was cancelled at the end of a drain has to end.
 LAST_WORDS = 1.0
 #: Seconds that the last outcomes and the last heartbeat may take while the broker is away.
@@ -66,7 +68,7 @@ class Life:
             await asyncio.wait(
                 {stop, empty, fetching, *duties}, return_when=asyncio.FIRST_COMPLETED
             )
-            _raise_failed([fetching, *duties])
+            _raise_failed([fetching, empty, *duties])
             if not (engine.stopping.is_set() or empty.done()):
                 raise RuntimeError("a loop of the engine ended by itself")
             exit = Exit.EMPTY if empty.done() else Exit.STOPPED
@@ -182,6 +184,9 @@ class Life:
         try:
             stats = await engine.faces.view.stats()
         except BrokerError:
+            # Nothing else need happen that would have it looked at again.
+            await self._tools.sleep(STATS_AGAIN)
+            engine.changed.set()
             return 1
         return sum(
             row.pending

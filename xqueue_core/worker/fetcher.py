@@ -131,7 +131,8 @@ class Fetcher:
             return None
         wants = self._wants()
         if not wants:
-            return None
+            # As above: what that call took must not lie here unknown, for a pause may last.
+            return Asked([], 0, 0.0) if self._unanswered else None
         # With permits in hand the answer is wanted at once: idle permits keep others out.
         eager = any(want.limit and self._limiter.limited(want.lane) for want in wants)
         return Asked(wants, self._desk.room, 0.0 if eager else self._wait)

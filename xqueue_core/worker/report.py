@@ -36,14 +36,21 @@ def failure(job: Job, outcome: AnyOutcome | None, error: BaseException | None = 
 def started(job: Job) -> None:
     """Log a start, if wanted."""
     if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s starts, attempt %s", job.id, _attempt(job))
+        _debug("%s starts, attempt %s", job.id, _attempt(job))
 
 
 def ended(job: Job, outcome: AnyOutcome | None) -> None:
     """Log an end, if wanted."""
     if logger.isEnabledFor(logging.DEBUG):
         how = "lost" if outcome is None else type(outcome).__name__.lower()
-        logger.debug("%s ended: %s", job.id, how)
+        _debug("%s ended: %s", job.id, how)
+
+
+def _debug(text: str, *values: object) -> None:
+    try:
+        logger.debug(text, *values)
+    except BaseException:  # noqa: BLE001 - a log handler's fault must not keep a task from its turn
+        return
 
 
 def described(said: Failure) -> str:

@@ -204,6 +204,24 @@ def test_quiet_collects_what_an_unanswered_call_took_and_asks_no_more() -> None:
     run(main())
 
 
+def test_what_an_unanswered_call_took_is_fetched_though_every_lane_is_paused() -> None:
+    async def main() -> None:
+        fetching = Fetching()
+        await settle_down()
+        fetching.queue.answers = {1: [delivery("taken")]}
+        fetching.fetcher.paused = {"job"}
+        fetching.fetcher.poke()
+        await asyncio.sleep(10)
+        assert [(one.call, one.wants) for one in fetching.queue.leases] == [
+            (1, {"job": 6}),
+            (1, {}),
+        ]
+        assert [job.id for job in fetching.jobs] == ["job:taken"]
+        await fetching.close()
+
+    run(main())
+
+
 def test_closing_ends_it_with_every_call_answered() -> None:
     async def main() -> None:
         fetching = Fetching()

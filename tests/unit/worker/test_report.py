@@ -118,3 +118,20 @@ def test_a_canceled_task_is_said_to_be(caplog: pytest.LogCaptureFixture) -> None
     first, second = (record.getMessage() for record in caplog.records)
     assert first.endswith("E: m; it was canceled")
     assert "worker_lost; " in second
+
+
+def test_a_filter_that_raises_keeps_no_task_from_its_turn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise RuntimeError("this filter is broken")
+
+    broken = Broken()
+    logger = logging.getLogger(LOG)
+    caplog.set_level(logging.DEBUG, LOG)
+    logger.addFilter(broken)
+    try:
+        _run(1, None)
+    finally:
+        logger.removeFilter(broken)
