@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Settle, Settled
@@ -26,10 +27,20 @@ BATCH = 500
 BYTES = 64 * 1024 * 1024
 #: How often an outcome is sent alone before another is tried in its place: a refusal may pass.
 TRIES = 5
-#: How often before it is given up; the rounds before it take about half a minute.
-LAST = 25
+#: How often where nothing else was recorded meanwhile, which would prove that the outcome is at
+#: fault and not the backend; that takes about half a minute.
+UNPROVEN = 25
 
 Entry = tuple[Job, AnyOutcome]
+
+
+@dataclass(slots=True)
+class _Fault:
+    """How an outcome that failed alone has fared."""
+
+    recorded: int  #: calls that had succeeded at its last refusal
+    times: int = 0
+    proven: bool = False  #: another call succeeded between two of its refusals
 
 
 class Settler:
@@ -40,8 +51,8 @@ class Settler:
 
     While the broker is away everything is kept and repeated. A call that fails in any other way
     is the fault of an outcome in it: the batch is sent again in halves, until the faulty ones
-    are alone. They are repeated beside the others; then a plain failure is tried in their place,
-    and stands only if the backend takes it, which proves that the outcome was at fault.
+    are alone. They are repeated beside the others; then a plain failure is tried in their place.
+    What the backend does not take even so is kept until the worker ends, and then handed back.
     """
 
     def __init__(
@@ -59,7 +70,9 @@ class Settler:
         self._waiting: deque[Entry] = deque()
         self._under_way: deque[list[Entry]] = deque()  # batches; more than one once it was split
         self._doubtful: list[Entry] = []  # failed alone; each is only ever sent alone
-        self._faults: dict[Job, int] = {}
+        self._pause: asyncio.Task[int] | None = None  # until the doubtful ones are tried again
+        self._recorded = 0  # calls that succeeded
+        self._faults: dict[Job, _Fault] = {}
         self._replaced: dict[Job, AnyOutcome] = {}  # what another stands in for just now
         self._bytes = 0
         self._wake = asyncio.Event()
@@ -74,7 +87,7 @@ class Settler:
     @property
     def full(self) -> bool:
         """True while too much waits."""
-        return len(self._waiting) >= self._most or self._bytes >= BYTES
+        return len(self._waiting) + len(self._doubtful) >= self._most or self._bytes >= BYTES
 
     @property
     def idle(self) -> bool:
@@ -83,14 +96,32 @@ class Settler:
 
     async def run(self) -> None:
         """Settle until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while not self.idle:
+        try:
+            while True:
+                await self._woken()
                 await self._round()
+        finally:
+            if self._pause is not None:
+                self._pause.cancel()
+
+    async def _woken(self) -> None:
+        """Wait until something comes, or it is time to try the doubtful ones again."""
+        if self._pause is None:
+            await self._wake.wait()
+        else:
+            wake = asyncio.create_task(self._wake.wait())
+            try:
+                await asyncio.wait({wake, self._pause}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                wake.cancel()
+        self._wake.clear()
+        if self._pause is not None and self._pause.done():
+            self._pause = None
+            self._under_way.extend([entry] for entry in self._doubtful)
+            self._doubtful.clear()
 
     async def _round(self) -> None:
-        """Everything that waits, then once more each outcome that nothing could be done with."""
+        """Everything that waits or is under way."""
         while self._waiting or self._under_way:
             if not self._under_way:
                 count = min(BATCH, len(self._waiting))
@@ -98,11 +129,8 @@ class Settler:
             await self._settle(self._under_way[0])
         if not self._doubtful:
             self._odd.reset()
-            return
-        await self._odd.wait()
-        # One by one, behind whatever has come meanwhile: neighbours need not wait for these.
-        self._under_way.extend([entry] for entry in self._doubtful)
-        self._doubtful.clear()
+        elif self._pause is None:
+            self._pause = asyncio.create_task(self._odd.wait())
 
     async def _settle(self, batch: list[Entry]) -> None:
         """Send the first batch under way, and take it from there unless it must be repeated."""
@@ -115,6 +143,10 @@ class Settler:
         except Refused as error:
             self._split(batch, error)
         except BrokerError as error:
+            original = self._replaced.pop(batch[0][0], None)
+            if original is not None:  # whether the backend takes the original is open again
+                self._under_way.popleft()
+                self._doubtful.append((batch[0][0], original))
             if await self._away.wait() == 1:
                 logger.warning("outcomes cannot be recorded now, they are kept: %s", error)
         except Exception as error:
@@ -123,6 +155,7 @@ class Settler:
             self._split(batch, error)
         else:
             self._under_way.popleft()
+            self._recorded += 1
             if self._away.reset():
                 logger.info("outcomes are recorded again")
             await self._answered(batch, verdicts)
@@ -165,13 +198,14 @@ class Settler:
         if original is not None:
             self._doubtful.append((job, original))  # nothing else fares better
             return
-        self._faults[job] = faults = self._faults.get(job, 0) + 1
-        if faults >= LAST:
-            logger.error("the outcome of %s was given up: %r", job.id, error)
-            self._done(entry, Settled.LOST)  # the lease lapses, and the task runs again
-        elif faults >= TRIES and isinstance(outcome, Success | Failed | RetryAt):
-            if faults == TRIES:
-                logger.error("the outcome of %s cannot be recorded: %r", job.id, error)
+        fault = self._faults.setdefault(job, _Fault(self._recorded))
+        fault.times += 1
+        fault.proven |= self._recorded > fault.recorded
+        fault.recorded = self._recorded
+        if fault.times in (TRIES, UNPROVEN):
+            logger.error("the outcome of %s cannot be recorded: %r", job.id, error)
+        sure = fault.times >= (TRIES if fault.proven else UNPROVEN)
+        if sure and isinstance(outcome, Success | Failed | RetryAt):
             self._replaced[job] = outcome
             plain = Failed(Failure("result", message=_reason(error)))
             self._under_way.appendleft([(job, plain)])

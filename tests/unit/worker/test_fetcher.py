@@ -209,7 +209,7 @@ def test_what_an_unanswered_call_took_is_fetched_though_every_lane_is_paused() -
         fetching = Fetching()
         await settle_down()
         fetching.queue.answers = {1: [delivery("taken")]}
-        fetching.fetcher.paused = {"job"}
+        fetching.fetcher.paused = frozenset({"job"})
         fetching.fetcher.poke()
         await asyncio.sleep(10)
         assert [(one.call, one.wants) for one in fetching.queue.leases] == [

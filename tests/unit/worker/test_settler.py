@@ -207,14 +207,33 @@ def test_an_outage_while_a_batch_is_split_loses_nothing(error: Exception) -> Non
 
 
 @pytest.mark.parametrize("outcome", [HandBack(ran=True), Canceled(), Success(b"x")])
-def test_a_worker_does_not_keep_for_ever_what_nobody_takes(outcome: AnyOutcome) -> None:
+def test_what_nobody_takes_is_kept_and_nothing_waits_for_it(outcome: AnyOutcome) -> None:
+    """Given up, it would not be named by the heartbeats, handed back, and run again for ever."""
+
     async def main() -> None:
-        one = Settling(queue=Picky(Refused("never"), lambda _: True))
+        one = Settling(queue=Picky(Refused("never"), lambda settle: settle.id == "job:a"))
         one.settler.add(make_job("a"), outcome)
         await asyncio.sleep(60)
-        assert [(name, verdict) for name, _, verdict in one.told] == [("job:a", Settled.LOST)]
-        assert one.settler.idle
-        assert one.settler._bytes == 0
+        assert (one.told, one.settler.idle) == ([], False)
+        for n in range(20):
+            one.add(f"quick{n}")
+            await settle_down()
+            assert one.told[-1][0] == f"job:quick{n}", "recorded at once"
+            await asyncio.sleep(0.3)
+
+    run(main())
+
+
+def test_a_backend_that_refuses_everything_for_a_while_costs_no_result() -> None:
+    """As SQLite does on a volume that is read-only for some seconds."""
+
+    async def main() -> None:
+        for times in range(1, 80, 7):
+            one = Settling(queue=Picky(Refused("read-only"), lambda _: True, times=times))
+            one.add(*(str(n) for n in range(10)))
+            await asyncio.sleep(60)
+            assert [type(outcome) for _, outcome, _ in one.told] == [Success] * 10, times
+            assert one.settler.idle
 
     run(main())
 
