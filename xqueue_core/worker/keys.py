@@ -27,6 +27,10 @@ def semaphore_key(lane: str, key: str) -> str:
     return f"key:{lane}:{key}"
 
 
+#: How often it is looked whether permits may be relied upon again (seconds).
+STALE = 0.1
+
+
 class Keys:
     """Lets keyed jobs through to the executor, or parks them.
 
@@ -47,6 +51,7 @@ class Keys:
         self._semaphore = semaphore
         self._permits = permits
         self._options = options
+        self._tools = tools
         self._backoff = Backoff(tools)
         self._start = start
         self._refuse = refuse
@@ -82,11 +87,22 @@ class Keys:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._ask(self._semaphore, self._waiting[:500])
+                if self._permits.fresh():
+                    await self._ask(self._semaphore, self._waiting[:500])
+                else:
+                    # Nothing may start on what is granted now: it would go back, and come again.
+                    await self._tools.sleep(STALE)
 
     async def _ask(self, semaphore: Semaphore, batch: list[tuple[Job, Request]]) -> None:
         try:
             answers = await semaphore.acquire([request for _, request in batch], 0.0)
+            if len(answers) != len(batch):
+                raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
+        except asyncio.CancelledError:
+            # The worker ends; what the call may have granted must not outlive it.
+            for _, request in batch:
+                self._permits.withdraw(request)
+            raise
         except (Unavailable, Unknown) as error:
             self._withdraw_unwanted(batch)
             # The jobs stay held, and their slots taken, until there is an answer: the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,12 @@ class Renewal:
         asked = list(self._uncounted.items())
         if not asked or self._semaphore is None:
             return
-        answers = await self._semaphore.acquire([request for _, request in asked], 0.0)
+        try:
+            answers = await self._semaphore.acquire([request for _, request in asked], 0.0)
+        except asyncio.CancelledError:
+            for _, request in asked:  # the worker ends: what this granted must not outlive it
+                self._permits.withdraw(request)
+            raise
         for (job, request), answer in zip(asked, answers, strict=True):
             del self._uncounted[job]
             if answer.grant is not Grant.GRANTED:

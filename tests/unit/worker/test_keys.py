@@ -40,6 +40,7 @@ class Keyed:
         self.refused: list[tuple[Job, AnyOutcome]] = []
         own = tools()
         self.permits = PermitDesk(semaphore, "w~1", OPTIONS, own)
+        self.renewed(own.clock())
         self.keys = Keys(
             semaphore,
             self.permits,
@@ -52,6 +53,10 @@ class Keyed:
             asyncio.create_task(self.keys.run()),
             asyncio.create_task(self.permits.run(lambda permits: None)),
         ]
+
+    def renewed(self, at: float) -> None:
+        """As after a renewal that was sent then."""
+        self.permits._term.acknowledged(at)
 
     def admit(self, *keys: str) -> list[Job]:
         """Jobs with these keys come."""
@@ -103,3 +108,19 @@ class Late(FakeSemaphore):
         await asyncio.sleep(1)
         await super().acquire(requests, wait)
         raise Unknown("no reply")
+
+
+def test_nothing_is_asked_for_while_permits_cannot_be_relied_upon() -> None:
+    """It would be granted, not started, handed back, and leased again at once."""
+
+    async def main() -> None:
+        one = Keyed(FakeSemaphore())
+        await asyncio.sleep(OPTIONS.lease + 1)
+        jobs = one.admit("a", "b")
+        await asyncio.sleep(5)
+        assert (one.started, one.refused) == ([], [])
+        one.renewed(asyncio.get_running_loop().time())
+        await asyncio.sleep(1)
+        assert one.started == jobs
+
+    run(main())
