@@ -85,9 +85,13 @@ class Bench:
         """Stop what runs beside the case, workers too, and close everything that was opened."""
         for worker in self._workers:
             await worker.die()
+        await self.rest()
+        await self._opened.aclose()
+
+    async def rest(self) -> None:
+        """Stop what runs beside the case."""
         while self._running:
             await self._running.pop().stop()
-        await self._opened.aclose()
 
     async def reopen(self, *, restart: bool = False) -> None:
         """Close everything, restart the broker if asked to, and open it again."""

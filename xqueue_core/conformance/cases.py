@@ -27,6 +27,7 @@ TRAITS: Mapping[str, str] = {
     "durable": "this backend keeps nothing when everything is closed",
     "restart": "the harness cannot restart the broker",
     "corrupt": "the harness cannot damage a stored record",
+    "spawn": "the harness does not say how another process opens this backend",
     "clock": "the harness cannot move the backend's clock",
     "lacking": "this backend lacks no ability",
     "lane_order": "this backend keeps order per shard, not per lane",

@@ -22,6 +22,7 @@ class Desk:
         worker: its worker id.
         lease: the lease of its permits in seconds.
         semaphore: whom it asks.
+        heartbeat: what it tells of it; 0 if nothing.
         held: what it renews in the background once it lives.
     """
 
@@ -29,6 +30,7 @@ class Desk:
         self.bench = bench
         self.worker = f"{worker}~0"
         self.lease = lease
+        self.heartbeat = 0.0
         self.semaphore = bench.semaphore
         self.held: dict[str, Permit] = {}
         self._wishes = 0
@@ -59,7 +61,7 @@ class Desk:
 
     async def renew(self, *permits: Permit, watch: tuple[str, ...] = ()) -> Renewed:
         """Renew these permits."""
-        reply = await self.semaphore.renew(self.worker, permits, watch, self.lease)
+        reply = await self.semaphore.renew(self.worker, permits, watch, self.lease, self.heartbeat)
         same(len(reply.permits), len(permits), "number of verdicts of renew")
         same(set(reply.versions), set(watch), "keys whose version is told")
         return reply

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -27,6 +28,10 @@ class Harness(ABC):
     loops: tuple[str, ...] = ("asyncio",)
     #: Settings that ``open`` can be given by name, such as ``dedupe_horizon``.
     adjustable: frozenset[str] = frozenset()
+    #: What another process is told on its command line so that it opens the same broker: a URL,
+    #: or ``module:function`` of a function that makes such a harness, and its arguments. Brings
+    #: the cases with real processes.
+    child: Sequence[str] = ()
 
     @property
     @abstractmethod
@@ -63,6 +68,7 @@ class Harness(ABC):
             "clock": type(self).advance is not Harness.advance,
             "corrupt": type(self).corrupt is not Harness.corrupt,
             "restart": type(self).restart is not Harness.restart,
+            "spawn": bool(self.child) and hasattr(signal, "SIGSTOP"),
             "shared": self.capabilities.shared,
             "durable": self.capabilities.durable,
             "lane_order": self.capabilities.order_scope == "lane",
@@ -76,7 +82,10 @@ SettingsFactory = Callable[[str, Mapping[str, Any]], Any]
 
 
 class BackendHarness(Harness):
-    """A harness for any backend, given how its settings are made for a namespace."""
+    """A harness for any backend, given how its settings are made for a namespace.
+
+    ``child`` is what :attr:`Harness.child` says; the other arguments as well are its attributes.
+    """
 
     def __init__(
         self,
@@ -86,10 +95,12 @@ class BackendHarness(Harness):
         name: str = "",
         time_scale: float = 1.0,
         loops: tuple[str, ...] = ("asyncio",),
+        child: Sequence[str] = (),
     ) -> None:
         self.name = name or type(backend).__name__
         self.time_scale = time_scale
         self.loops = loops
+        self.child = child
         self.backend = backend
         self._settings = settings
         self.adjustable = frozenset(getattr(backend.Settings, "model_fields", ()))

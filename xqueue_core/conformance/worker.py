@@ -47,7 +47,9 @@ class Worker:
 
     # -- heartbeats ---------------------------------------------------------------------------
 
-    async def beat(self, held: Sequence[Held] | None = None, *, leaving: bool = False) -> BeatReply:
+    async def beat(
+        self, held: Sequence[Held] | None = None, *, leaving: bool = False, number: int = 0
+    ) -> BeatReply:
         """One heartbeat with everything held, or with what the case says instead."""
         if held is None:
             held = [Held(*key) for key in self.held]
@@ -59,6 +61,7 @@ class Worker:
             leaving=leaving,
             lanes=list(self.bench.lanes),
             slots=100,
+            number=number,
         )
         self.last = await self.queue.extend(beat, held)
         same(len(self.last.held), len(held), "number of verdicts of extend")

@@ -27,7 +27,9 @@ class LogHarness(BackendHarness):
                 {"path": folder, "namespace": namespace, "durability": durability, **changes}
             )
 
-        super().__init__(LogBackend(), settings, name=f"logfile-{durability}")
+        # In another process the backend is found by its entry point.
+        child = (f"logfile:///{folder}?durability={durability}",)
+        super().__init__(LogBackend(), settings, name=f"logfile-{durability}", child=child)
         self._folder = Path(folder)
 
     async def corrupt(self, namespace: str, id: str) -> None:

@@ -63,6 +63,16 @@ def test_a_closed_database_refuses(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def harness(folder: str) -> Harness:
+    """The example in this folder; in another process it is made by this function, too."""
+
+    def settings(namespace: str, changes: Mapping[str, Any]) -> SqlSettings:
+        return SqlSettings.model_validate({"path": folder, "namespace": namespace, **changes})
+
+    child = (f"{__name__}:harness", folder)
+    return BackendHarness(SqlBackend(), settings, name="sql-example", child=child)
+
+
 @pytest.mark.timeout(300)
 class TestConformance(ConformanceSuite):
     """The conformance kit."""
@@ -72,9 +82,4 @@ class TestConformance(ConformanceSuite):
     @classmethod
     def harnesses(cls) -> Iterable[Harness]:
         """One folder for all namespaces."""
-        folder = tempfile.mkdtemp(prefix="xqueue-sql-")
-
-        def settings(namespace: str, changes: Mapping[str, Any]) -> SqlSettings:
-            return SqlSettings.model_validate({"path": folder, "namespace": namespace, **changes})
-
-        yield BackendHarness(SqlBackend(), settings, name="sql-example")
+        yield harness(tempfile.mkdtemp(prefix="xqueue-sql-"))

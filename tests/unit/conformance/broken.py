@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-
-from xqueue_core.abc import Backend, Faces, Notice, Notifier, Semaphore, TaskQueue
+from xqueue_core.abc import Backend, Faces, Notice, Notifier, TaskQueue
 from xqueue_core.calls import (
     ALL_ABILITIES,
     Ability,
@@ -16,7 +14,6 @@ from xqueue_core.calls import (
     AnyCommand,
     Beat,
     BeatReply,
-    Cancel,
     Capabilities,
     Did,
     Held,
@@ -30,8 +27,7 @@ from xqueue_core.calls import (
 )
 from xqueue_core.conformance import Harness
 from xqueue_core.errors import Unsupported
-from xqueue_core.permits import Answer, Grant, Request
-from xqueue_core.task import HandBack, Parked, RetryAt, Task
+from xqueue_core.task import HandBack, Parked, Task
 from xqueue_core.views import Filter
 from xqueue_memory import MemoryBackend
 
@@ -95,53 +91,6 @@ class Forwarding(TaskQueue):
         return await self.inner.parked(lanes, after, limit)
 
 
-class NoFence(Forwarding):
-    """Settles with whatever token is current: a late worker wins."""
-
-    async def lease(
-        self, wants: Sequence[Want], limit: int, call: int, worker: str, wait: float
-    ) -> Leased:
-        got = await super().lease(wants, limit, call, worker, wait)
-        self.current = getattr(self, "current", {}) | {d.task.id: d.token for d in got.deliveries}
-        return got
-
-    async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:
-        current = getattr(self, "current", {})
-        return await super().settle(
-            [Settle(one.id, current.get(one.id, one.token), one.outcome) for one in outcomes]
-        )
-
-
-class NoDedupe(Forwarding):
-    """Makes a new task of every repeated put."""
-
-    def __init__(self, inner: TaskQueue) -> None:
-        super().__init__(inner)
-        self.puts = 0
-
-    async def put(self, tasks: Sequence[Task]) -> Sequence[Accepted]:
-        answers = list(await super().put(tasks))
-        for n, answer in enumerate(answers):
-            if answer.put is Put.DUPLICATE:
-                self.puts += 1
-                again = msgspec.structs.replace(tasks[n], id=f"{tasks[n].id}-{self.puts}")
-                answers[n] = (await super().put([again]))[0]
-        return answers
-
-
-class ChargesHandBack(Forwarding):
-    """Charges the attempt of a delivery that never started."""
-
-    async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:
-        charged = [
-            Settle(one.id, one.token, HandBack(ran=True))
-            if isinstance(one.outcome, HandBack) and not one.outcome.unable
-            else one
-            for one in outcomes
-        ]
-        return await super().settle(charged)
-
-
 class LosesTheLast(Forwarding):
     """Says that it has accepted the last task of a large batch, and drops it."""
 
@@ -149,20 +98,6 @@ class LosesTheLast(Forwarding):
         if len(tasks) < 20:
             return await super().put(tasks)
         return [*await super().put(tasks[:-1]), Accepted(Put.NEW)]
-
-
-class Early(Forwarding):
-    """Forgets a retry's delay."""
-
-    async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:
-        return await super().settle(
-            [
-                Settle(one.id, one.token, msgspec.structs.replace(one.outcome, delay=0.0))
-                if isinstance(one.outcome, RetryAt)
-                else one
-                for one in outcomes
-            ]
-        )
 
 
 class NewAnswer(Forwarding):
@@ -189,15 +124,6 @@ class ForgetsTheLine(Forwarding):
                 for one in outcomes
             ]
         )
-
-
-class DropsCancel(Forwarding):
-    """Says that it canceled, and does not."""
-
-    async def control(self, commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
-        if any(isinstance(command, Cancel) for command in commands):
-            return [Verdict(Did.APPLIED) for _ in commands]
-        return await super().control(commands)
 
 
 class Refuser(Forwarding):
@@ -235,32 +161,6 @@ class Bare(TaskQueue):
 
     async def maintain(self, budget: float) -> float:
         return await self.inner.maintain(budget)
-
-
-class Generous(Semaphore):
-    """Grants one permit too many of every key."""
-
-    def __init__(self, inner: Semaphore) -> None:
-        self.inner = inner
-
-    async def acquire(self, requests: Sequence[Request], wait: float) -> Sequence[Answer]:
-        answers = await self.inner.acquire(requests, wait)
-        return [
-            Answer(Grant.GRANTED, 1) if one.grant is Grant.WAITING and one.place == 1 else one
-            for one in answers
-        ]
-
-    async def renew(self, *args: Any) -> Any:
-        return await self.inner.renew(*args)
-
-    async def release(self, *args: Any) -> None:
-        await self.inner.release(*args)
-
-    async def set_limit(self, *args: Any, **options: Any) -> None:
-        await self.inner.set_limit(*args, **options)
-
-    async def inspect(self, *args: Any) -> Any:
-        return await self.inner.inspect(*args)
 
 
 class Forgetful(Notifier):

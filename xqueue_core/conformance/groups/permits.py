@@ -135,7 +135,7 @@ async def tokens_grow(bench: Bench) -> None:
     tokens = []
     for n in range(5):
         if n == 3 and bench.harness.capabilities.durable:
-            await bench.reopen()
+            await bench.reopen(restart="restart" in bench.harness.traits)
             desk = Desk(bench)
         permit = await desk.gets("k")
         tokens.append(permit.token)

@@ -99,6 +99,44 @@ async def replay_resets(bench: Bench) -> None:
     holds(again.token > token, "the token grows over a replay")
 
 
+@case("P1.1f", needs=ATTEMPTS | FENCE | {Ability.VIEW})
+async def waits_uncharged(bench: Bench) -> None:
+    """A delivery of which its dead worker's last heartbeat said that it waits is handed back in
+    front, as no loss; once a heartbeat did not say so it is a loss."""
+    task = await bench.submit()
+    await bench.submit()
+    await bench.worker("bystander", lease=bench.short)
+    tokens = []
+    for name, words, losses in (("waits", (True,), 0), ("starts", (True, False), 1)):
+        victim = await bench.worker(name, lease=bench.short)
+        delivery = await victim.one()
+        same(delivery.task.id, task.id, "the task in front")
+        same((delivery.attempt, delivery.losses), (1, 0), "attempt and losses")
+        tokens.append(delivery.token)
+        await victim.die()
+        for waits in words:
+            reply = await victim.beat([Held(task.id, delivery.token, waits)])
+            same(reply.held, [Hold.KEPT], "answer to the heartbeat")
+        await bench.sees(task, state=State.PENDING, attempt=0, losses=losses)
+        same(await victim.settle(delivery), Settled.LOST, "settle by a worker given up")
+    holds(tokens[1] > tokens[0], "the token grows")
+    info = await bench.sees(task, state=State.PENDING)
+    same([one.how for one in info.history], ["handback", "lost"], "how each delivery ended")
+
+
+@case("P1.1g", needs=ATTEMPTS | FENCE | {Ability.VIEW})
+async def overtaken_word(bench: Bench) -> None:
+    """A heartbeat overtaken by a later one does not bring back that a delivery waits."""
+    task = await bench.submit()
+    await bench.worker("bystander", lease=bench.short)
+    victim = await bench.worker("victim", lease=bench.short)
+    delivery = await victim.one()
+    await victim.die()
+    for number, waits in ((1, True), (3, False), (2, True)):
+        await victim.beat([Held(task.id, delivery.token, waits)], number=number)
+    await bench.sees(task, state=State.PENDING, losses=1)
+
+
 @case("P1.2a")
 async def lost_answer(bench: Bench) -> None:
     """Repeating a call number returns the deliveries whose answer was lost, and no others."""

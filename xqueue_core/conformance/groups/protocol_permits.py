@@ -153,6 +153,8 @@ async def versions(bench: Bench) -> None:
         seen.append(told[0])
     same(seen[0], 0, "version without a limit")
     same(len(set(seen)), 4, f"number of different versions among {seen}")
+    [shown] = await desk.semaphore.inspect(["k"])
+    same(shown.version, seen[-1], "version that inspect shows")
     await desk.limit("k", None)
     versions = (await desk.renew(watch=("k", "never"))).versions
     same(versions, {"k": 0, "never": 0}, "versions without limits")
@@ -198,6 +200,48 @@ async def limit_of_a_key(bench: Bench) -> None:
     )
     grants = [one.grant for one in answers]
     same(grants, [Grant.GRANTED, Grant.DENIED], "answers under the operator's limit 3")
+
+
+@case("P3.2g", needs=LIMITS, deadline=90.0)
+async def nobody_knows_of_it(bench: Bench) -> None:
+    """A permit that its living worker leaves out of its renewals expires, if others want it,
+    after a lease of them, or 10 s of a short one, and not before; one that is named is kept."""
+    lease = 5 * bench.short
+    desk, other = Desk(bench, "desk", lease=lease), Desk(bench, "other", lease=lease)
+    await desk.limit("known", 1)
+    await desk.limit("unknown", 1)
+    kept = await desk.gets("known")
+    await desk.ask(desk.wish("unknown"))  # and the answer is lost
+    wishes = other.wish("known"), other.wish("unknown")
+    step, answers, passed = lease / 10, await other.ask(*wishes), 0.0
+    while answers[1].grant is not Grant.GRANTED:
+        holds(passed < 30.0 + 5 * lease, f"it has expired after {passed:g} s of renewals")
+        await bench.passes(step)
+        passed += step
+        holds((await desk.renew(kept)).permits != [Keep.LOST], "what is named is not lost")
+        await other.renew()
+        answers = await other.ask(*wishes)
+        same(answers[0].grant, Grant.WAITING, "answer to who wants the one that is named")
+    holds(passed >= max(lease, 10.0), f"it did not expire before: after {passed:g} s")
+
+
+@case("P3.2h", needs=LIMITS, deadline=60.0)
+async def slow_beats(bench: Bench) -> None:
+    """A dead holder's permit frees within its lease, and not before, also where the only living
+    worker renews as seldom as it may: every half of a quarter of its lease."""
+    lease = 18.0  # a quarter of which is far more than a second
+    dead, heir = Desk(bench, "dead", lease=lease), Desk(bench, "heir", lease=lease)
+    dead.heartbeat = heir.heartbeat = lease / 4
+    await dead.limit("k", 1)
+    await heir.renew()
+    await dead.renew(await dead.gets("k"))
+    wish, step, passed = heir.wish("k"), lease / 8, 0.0
+    while (await heir.ask(wish))[0].grant is not Grant.GRANTED:
+        holds(passed <= lease + 2 * step, f"it is free after {passed:g} s")
+        await bench.passes(step)
+        passed += step
+        await heir.renew()
+    holds(passed >= lease - step, f"it was not free before: after {passed:g} s")
 
 
 @case("P3.3a")

@@ -236,3 +236,16 @@ async def back_in_front(bench: Bench) -> None:
     await worker.ends(delivery, Parked())
     await bench.does(Unpark("job", "k", 1))
     same((await worker.one()).task.id, first.id, "task delivered after it was unparked")
+
+
+@case("P2.3f", needs=PRIORITY | {Ability.DELAY}, traits={"lane_order"})
+async def due_in_its_turn(bench: Bench) -> None:
+    """A task of a higher priority that becomes due comes next, though the lane never runs dry
+    and nobody maintains since."""
+    await bench.submit_many(20)
+    worker = await bench.worker()
+    await bench.rest()
+    urgent = await bench.submit(delay=0.3, priority=9)
+    await worker.one()
+    await bench.passes(0.3 + 0.3 * bench.scale)
+    same((await worker.one()).task.id, urgent.id, "task delivered after one became due")

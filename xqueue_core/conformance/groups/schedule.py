@@ -116,6 +116,8 @@ async def cancel_and_reschedule(bench: Bench) -> None:
     await worker.ends(delivery)
     await bench.does(Reschedule(sooner.id, 1.0), Did.FINAL)
     await bench.does(Reschedule("job:nobody", 1.0), Did.UNKNOWN)
+    too_late = bench.harness.capabilities.max_delay * 1.01 + 1
+    await bench.does(Reschedule(later.id, too_late), Did.INVALID)
 
 
 @case("F69", needs=DELAY)
