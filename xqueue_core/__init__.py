@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xqueue_core.app import XQueue
+    from xqueue_core.around import CallNext, Middleware
     from xqueue_core.context import Context
     from xqueue_core.errors import (
         BrokerError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         UnknownSetting,
         UnknownType,
         Unsupported,
+        WorkerIdTaken,
         XQueueError,
     )
     from xqueue_core.handle import Handle, as_completed
@@ -39,11 +41,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokerError",
+    "CallNext",
     "ConfigError",
     "Context",
     "Handle",
     "InvalidTask",
     "LeaseLost",
+    "Middleware",
     "PayloadTooLarge",
     "PluginIncompatible",
     "PluginNotFound",
@@ -64,6 +68,7 @@ __all__ = [
     "UnknownSetting",
     "UnknownType",
     "Unsupported",
+    "WorkerIdTaken",
     "XQueue",
     "XQueueError",
     "__version__",
@@ -74,6 +79,8 @@ __all__ = [
 #: needs the contract alone loads no client, and a client no worker.
 _HOMES = {
     "XQueue": "app",
+    "CallNext": "around",
+    "Middleware": "around",
     "Context": "context",
     "Handle": "handle",
     "as_completed": "handle",

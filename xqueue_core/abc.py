@@ -57,8 +57,9 @@ class TaskQueue(ABC):
 
         NEW and UNDECIDED tasks are durable when it returns. An id that was put before, within
         the dedupe horizon, is DUPLICATE whatever its payload; so is a unique key that is held,
-        and a ``slot`` at or below the last one recorded (P4.1, P4.2). A task whose key has a
-        line of parked tasks joins it undelivered (P3.4). Repeating a call is safe.
+        and a ``slot`` at or below the last one recorded (P4.1, P4.2). A slot whose task is a
+        duplicate by its unique key alone is consumed: it will not fire again. A task whose key
+        has a line of parked tasks joins it undelivered (P3.4). Repeating a call is safe.
         """
 
     @abstractmethod
@@ -96,12 +97,20 @@ class TaskQueue(ABC):
         when it is new. What the backend holds for it at or below call ``beat.answered`` and is
         not in ``held`` is handed back, uncharged (P1.2). Nothing else moves the mark that says
         when workers could last renew (P1.4).
+
+        Should the worker die, what its last recorded heartbeat named as ``waits`` is handed back
+        uncharged instead of lost (P1.1). A heartbeat that a later one overtook on its way, by
+        ``beat.number``, must not bring the word back.
+
+        Raises WorkerIdTaken where ``beat`` names another process (``host``, ``pid`` and
+        ``started_at``, unless that is 0) than the worker of this id that lives.
         """
 
     async def control(self, commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
         """Carry out commands from outside, each on its own. Called by clients and operators.
 
-        A backend that does not know a command answers ``Did.UNSUPPORTED`` for it.
+        A backend that does not know a command answers ``Did.UNSUPPORTED`` for it. An edit or a
+        time that a put of this backend would not pass is ``Did.INVALID``, with the reason.
         """
         return [Verdict(Did.UNSUPPORTED) for _ in commands]
 
@@ -146,7 +155,7 @@ class TaskView(ABC):
         """Registered workers; one that died stays listed until its tasks are reclaimed."""
 
     async def schedules(self) -> Sequence[Schedule]:
-        """Recurring schedules that have fired."""
+        """Recurring schedules that were announced or have fired."""
         return []
 
 
@@ -160,16 +169,31 @@ class Semaphore(ABC):
         Idempotent by the request's id: asking again returns the permit if it was granted
         since, else the place in line. Requests of one key are served first come, first served.
         A grant to a waiter that does not ask again within 2 s passes on.
+
+        Cancelled, or without an answer in time, it must not go on asking in the broker: what it
+        had sent by then may take effect within 8 s, and nothing later. Workers withdraw a request
+        that is over again after that time; what is granted later expires, as it is never renewed.
         """
 
     @abstractmethod
     async def renew(
-        self, worker: str, permits: Sequence[Permit], watch: Sequence[str], lease: float
+        self,
+        worker: str,
+        permits: Sequence[Permit],
+        watch: Sequence[str],
+        lease: float,
+        heartbeat: float = 0.0,
     ) -> Renewed:
         """Renew all permits of a worker. Called every half heartbeat, with or without any.
 
+        ``heartbeat`` (seconds, a quarter of the lease at most) tells how often that is, and so
+        after which silence nobody could renew (P1.4); 0 stands for min(1 s, lease / 5).
+
         A permit that expired is LOST for ever: renewing never revives one. A permit of this
-        worker that is missing from ``permits`` stays held until it expires or is released.
+        worker that is missing from ``permits`` stays held for the time being, for the answer that
+        grants it may be under way. If it is missing from all renewals of a whole lease, or 10 s
+        if that is longer, its worker does not know of it: it expires, if others want it. Only
+        renewals without a break between them count: nothing expires by an outage or a pause.
         """
 
     @abstractmethod

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
+from xqueue_core.around import LifespanMaker, Middleware, check_lifespan, check_middleware
 from xqueue_core.client.call import Call, make_call, make_task
 from xqueue_core.client.client import Client
 from xqueue_core.client.declaring import Declarations, make_spec, unknown_type
+from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.handler import Handler
 from xqueue_core.client.options import TaskOptions
 from xqueue_core.connect import BackendCache, Connection, check_names, connect
@@ -18,6 +20,7 @@ from xqueue_core.handle import Handle, any_json
 from xqueue_core.handlers import HandlerSpec, RetryPolicy
 from xqueue_core.ids import check_type, make_id, split_id
 from xqueue_core.payload import JSON, encode_json
+from xqueue_core.recurring.declaring import Recurs
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -33,7 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class XQueue:
+class XQueue(Recurs):
     """One application: its task types, its broker.
 
     Making one reads nothing and connects to nothing. Connections are opened at the first use,
@@ -44,20 +47,35 @@ class XQueue:
             what is configured, and without configuration ``sqlite:///xqueue.db``.
         accept_without: names of abilities that the broker may lack; one that lacks another is
             refused when it is opened.
+        middleware: ``async def mw(ctx, call_next)``, the outermost first: run by workers around
+            each handler. What one returns or raises stands for what the handler does.
+        lifespan: an ``@asynccontextmanager`` function of the app, entered by each worker before
+            it leases anything and left after its last task; what it yields is ``ctx.state``.
         settings: further settings, as in ``xqueue.toml``.
 
     Raises:
-        ConfigError: ``accept_without`` names no ability.
+        ConfigError: ``accept_without`` names no ability; middleware or lifespan are not of that
+            form.
     """
 
     def __init__(
-        self, url: str | None = None, *, accept_without: Collection[str] = (), **settings: Any
+        self,
+        url: str | None = None,
+        *,
+        accept_without: Collection[str] = (),
+        middleware: Iterable[Middleware] = (),
+        lifespan: LifespanMaker | None = None,
+        **settings: Any,
     ) -> None:
         self._overrides = {**settings, **({} if url is None else {"url": url})}
         self._accept_without = check_names(accept_without)
+        self.middleware = check_middleware(middleware)
+        self.lifespan = check_lifespan(lifespan)
+        super().__init__()
         self._declarations = Declarations()
         self._backends = BackendCache()
         self._settings: Settings | None = None
+        self._place: str | None = None  # where the command line has found it: "module:attr"
         self._lanes: dict[str, str] = {}  # of types that only the broker knows
         self._client = Client(self.connect)
 
@@ -71,12 +89,12 @@ class XQueue:
     @overload
     def task(
         self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-    ) -> Declared[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
+    ) -> Declared[P, R, Concatenate[Context, P], Coroutine[object, object, R]]: ...
 
     @overload
     def task(
         self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> Declared[P, R, P, Coroutine[Any, Any, R]]: ...
+    ) -> Declared[P, R, P, Coroutine[object, object, R]]: ...
 
     @overload
     def task(
@@ -98,6 +116,8 @@ class XQueue:
         key_concurrency: int | None = None,
         retry: RetryPolicy | None = None,
         content_type: str = JSON,
+        isolation: Literal["process"] | None = None,
+        max_memory: int | None = None,
         **options: Unpack[TypeOptions],
     ) -> Declare: ...
 
@@ -113,6 +133,8 @@ class XQueue:
         key_concurrency: int | None = None,
         retry: RetryPolicy | None = None,
         content_type: str = JSON,
+        isolation: Literal["process"] | None = None,
+        max_memory: int | None = None,
         **options: Any,
     ) -> Any:
         """Declare a task type: ``@app.task`` or ``@app.task(...)`` above its function.
@@ -130,6 +152,9 @@ class XQueue:
             key_concurrency: ... this many run at once, in all workers together.
             retry: when to retry, and after how long.
             content_type: ``application/octet-stream`` for a handler with one argument of bytes.
+            isolation: ``"process"`` runs each task in a child process, which is killed at its
+                time-out or when it is canceled; ``docs/isolation.md`` says what that costs.
+            max_memory: how much a child may allocate (MiB, 32 or more), with its interpreter.
             options: defaults of its tasks, see :meth:`Submitter.options`.
 
         Raises:
@@ -156,6 +181,8 @@ class XQueue:
                 key_concurrency=key_concurrency,
                 retry=retry,
                 content_type=content_type,
+                isolation=isolation,
+                max_memory=max_memory,
             )
             self._declarations.add(spec)
             return Handler(self._client, spec)
@@ -164,8 +191,16 @@ class XQueue:
 
     # -- submitting -------------------------------------------------------------------------------
 
+    @on_any_loop
     async def submit(self, name: str, /, **arguments: Any) -> Handle[Any]:
         """Submit a task by the name of its type, which this app or another has declared.
+
+        If this app declares the type, that is the same as ``submit`` of its handler. Else the
+        task goes to the lane in which the broker knows the type, with default options: the type's
+        own priority, retries, time-outs, headers, times to keep, key and limit per key do not
+        apply. Its arguments are sent as JSON and checked by the worker alone, where those that do
+        not fit fail the task. What belongs to the handler applies as ever: the lane's limit, the
+        policy of retries, isolation, middleware.
 
         Raises:
             UnknownType: nobody has declared it; the message names the known types.
@@ -193,6 +228,7 @@ class XQueue:
             make_task(id, self._lanes[name], encode_json(arguments), TaskOptions()), any_json
         )
 
+    @on_any_loop
     async def submit_many(self, calls: Iterable[Call[R]]) -> list[Handle[R]]:
         """Submit many tasks in few calls to the broker; the handles come in their order.
 
@@ -238,11 +274,15 @@ class XQueue:
 
     async def __aenter__(self) -> Self:
         """Open the connection of this event loop now, so that what is wrong shows now."""
-        await self._client.session.opened()
+        await self._opened()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    @on_any_loop
+    async def _opened(self) -> None:
+        await self._client.session.opened()
 
     async def aclose(self) -> None:
         """Send what still waits, and close the connection of this event loop."""

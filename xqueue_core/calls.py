@@ -119,10 +119,15 @@ class Settled(StrEnum):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A delivery the worker has: queued, running, or with its settle under way."""
+    """A delivery the worker has: queued, running, or with its settle under way.
+
+    ``waits``: it has not started, and will not before a heartbeat without this word was
+    acknowledged. Should the worker die meanwhile, the delivery is no loss (P1.1).
+    """
 
     id: str
     token: int
+    waits: bool = False
 
 
 class Hold(StrEnum):
@@ -139,6 +144,8 @@ class Beat(msgspec.Struct, kw_only=True):
 
     ``answered`` is the highest call number of ``lease`` whose answer the worker has. What the
     backend holds for the worker at or below it and is not in the held set is handed back.
+    ``number`` grows with every heartbeat sent: one below the last recorded was overtaken on its
+    way, and what it says that waits is not believed. 0 is not told.
     """
 
     worker: str  # "<name>~<uuid7>", new at each process start
@@ -154,6 +161,7 @@ class Beat(msgspec.Struct, kw_only=True):
     lanes: list[str] = []
     types: list[str] = []
     overdue: list[str] = []  # ids whose code outlives its time-out and cannot be stopped
+    number: int = 0
 
 
 class BeatReply(msgspec.Struct):
@@ -163,6 +171,7 @@ class BeatReply(msgspec.Struct):
     paused: list[str] = []  # lanes the worker serves that are paused
     quiet: bool = False  # order: lease nothing more
     stop: bool = False  # order: drain and exit
+    now: float = 0.0  # the broker's clock while it answered, UTC seconds; 0 if it has none
 
 
 # -- control -------------------------------------------------------------------------------------
@@ -239,6 +248,24 @@ class Declare(Command):
     lane: str
 
 
+class Announce(Command):
+    """A worker declares a recurring schedule, or says that it still does (P4.2).
+
+    APPLIED if this rule is in force, be it new: a rule that was never announced replaces another
+    under the next version, and its slots count from ``after`` on (UTC seconds, at most now; 0 is
+    now). CONFLICT, naming the rule in force, if that has replaced this one before; unless it was
+    neither announced nor fired since ``unheard``: then this one is taken up again under the next
+    version, and whichever came after it counts as one that was never announced, so that what was
+    rolled back can be deployed again. Either way ``count`` is the version in force and ``at`` its
+    last slot.
+    """
+
+    schedule: str
+    rule: str
+    after: float = 0.0
+    unheard: float = 0.0
+
+
 class Order(Command):
     """Tell a worker to lease nothing more (``quiet``), or to drain and exit (``stop``)."""
 
@@ -247,7 +274,9 @@ class Order(Command):
     stop: bool = False
 
 
-AnyCommand = Cancel | Replay | Unpark | Pause | Resume | Purge | Reschedule | Declare | Order
+AnyCommand = (
+    Cancel | Replay | Unpark | Pause | Resume | Purge | Reschedule | Declare | Announce | Order
+)
 
 
 class Did(StrEnum):
@@ -263,15 +292,21 @@ class Did(StrEnum):
     UNKNOWN = "unknown"  # no such task, lane or worker
     UNDECIDED = "undecided"  # recorded; what it does is learned later, from the task's events
     CONFLICT = "conflict"  # the type has live tasks in another lane
+    INVALID = "invalid"  # no put would pass what it asks for: ``reason`` says why
     UNSUPPORTED = "unsupported"  # this backend does not know the command
 
 
 class Verdict(msgspec.Struct):
-    """What became of one command; ``of`` names the other task or lane, ``count`` how many."""
+    """What became of one command; ``of`` names the other task or lane, ``count`` how many.
+
+    ``at`` is the last slot of a schedule (UTC seconds).
+    """
 
     did: Did
     of: str = ""
     count: int = 0
+    reason: str = ""  # INVALID: what is wrong, and what would be right
+    at: float = 0.0
 
 
 # -- pages ---------------------------------------------------------------------------------------

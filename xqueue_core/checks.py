@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
-from xqueue_core.calls import Capabilities, Edit
+from xqueue_core.calls import Capabilities, Edit, Replay, Reschedule
 from xqueue_core.envelope import encode_task
 from xqueue_core.errors import InvalidTask, PayloadTooLarge
 from xqueue_core.task import Task
 
 Fault = InvalidTask | PayloadTooLarge
+
+#: What is beyond this no backend takes; JSON's and msgpack's own bounds apply.
+BOUNDLESS = Capabilities(max_payload=2**63 - 1, max_delay=1e12)
 
 #: Durations of a task: no NaN, which would be in no order with others, and none below 0.
 _DURATIONS = ("queue_timeout", "process_timeout", "unique_for", "result_ttl", "failure_ttl")
@@ -56,13 +59,31 @@ def packed(task: Task, most: Capabilities, at: float) -> bytes | Fault:
         return InvalidTask(f"task {task.id!r} cannot be encoded: {error}")
 
 
-def edited(task: Task, edit: Edit | None, delay: float) -> Task | Fault:
+def edited(
+    task: Task, edit: Edit | None, delay: float, most: Capabilities = BOUNDLESS
+) -> Task | Fault:
     """The task with these changes, or what is wrong with them and the delay of its next run.
 
-    What does not change was checked when it came.
+    What does not change was checked when it came. Without ``most`` only what no backend takes is
+    wrong: each judges the rest by its own numbers, see :func:`misfit`.
     """
     fields = Edit.__struct_fields__
     given = {name: getattr(edit, name) for name in fields} if edit is not None else {}
     changes = {name: value for name, value in given.items() if value is not None}
-    raw = packed(Task(id=task.id, lane=task.lane, delay=delay, **changes), Capabilities(), 0.0)
+    raw = packed(Task(id=task.id, lane=task.lane, delay=delay, **changes), most, 0.0)
     return msgspec.structs.replace(task, **changes) if isinstance(raw, bytes) else raw
+
+
+def misfit(command: Replay | Reschedule, most: Capabilities, at: float) -> str:
+    """Why a put would not pass what the command asks for, whatever its task; "" if it would.
+
+    ``at`` is the wall time.
+    """
+    # A name that is no id is not what is wrong here: there is no such task.
+    anyone = Task(id="type:task", lane="lane")
+    if isinstance(command, Replay):
+        wrong = edited(anyone, command.edit, command.delay, most)
+        return "" if isinstance(wrong, Task) else str(wrong).replace(anyone.id, command.id)
+    timed = msgspec.structs.replace(anyone, delay=command.delay, run_at=command.run_at)
+    wrong_time = fault(timed, most, at)
+    return "" if wrong_time is None else str(wrong_time).replace(anyone.id, command.id)

@@ -30,6 +30,7 @@ class Said(StrEnum):
     LIVE = "live"
     RUNNING = "running"
     UNKNOWN = "unknown"  # there is no such task
+    INVALID = "invalid"  # edit or delay that no put would pass
     UNSUPPORTED = "unsupported"  # edit of a task that a newer major version wrote
     MOVED = "moved"  # the task is moving, or has moved, to another broker
 
@@ -64,9 +65,13 @@ class Lease(msgspec.Struct):
 
 
 class Lose(msgspec.Struct):
-    """The worker that holds delivery ``token`` was declared dead."""
+    """The worker that holds delivery ``token`` was declared dead.
+
+    ``waited`` if its last heartbeat said that the delivery had not started (``Held.waits``).
+    """
 
     token: int
+    waited: bool = False
 
 
 class Leave(msgspec.Struct):

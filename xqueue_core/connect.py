@@ -61,6 +61,7 @@ class BackendCache:
         self._made: dict[str, Backend] = {}
         self._inherited: list[dict[str, Backend]] = []
         self._pid = os.getpid()
+        self._said: set[tuple[int, str]] = set()
         self._lock = ProcessLock()
 
     def get(self, name: str) -> Backend:
@@ -72,6 +73,14 @@ class BackendCache:
             if name not in self._made:
                 self._made[name] = self._loaded(name)
             return self._made[name]
+
+    def unsaid(self, text: str) -> bool:
+        """True at the first call with this text in this process."""
+        said = os.getpid(), text
+        with self._lock.own():
+            new = said not in self._said
+            self._said.add(said)
+            return new
 
     def _loaded(self, name: str) -> Backend:
         if self._load is not None:
@@ -130,13 +139,29 @@ async def _open(
     stack: AsyncExitStack, settings: Settings, url: str, backends: BackendCache, role: Role | None
 ) -> _Opened:
     from xqueue_core.abc import Role
+
+    backend, own = _resolved(settings, url, backends)
+    if backends.unsaid(text := _what(url, own)):  # not for each connection
+        logger.info("broker: %s", text)
+    faces = await stack.enter_async_context(backend.open(own, role or Role.CLIENT))
+    return _Opened(url, faces, backend.capabilities(own))
+
+
+def check_brokers(settings: Settings, backends: BackendCache) -> None:
+    """See that every broker has its plugin, and fitting settings. Connects to nothing.
+
+    Raises ConfigError if not.
+    """
+    for url in dict.fromkeys(_urls(settings).values()):
+        _resolved(settings, url, backends)
+
+
+def _resolved(settings: Settings, url: str, backends: BackendCache) -> tuple[Backend, Any]:
+    """The backend behind a URL, and its own settings."""
     from xqueue_core.settings import backend_name, backend_settings
 
     backend = backends.get(backend_name(url))
-    own = _with_shared(settings, backend_settings(settings, url, backend.Settings))
-    _log(url, own)
-    faces = await stack.enter_async_context(backend.open(own, role or Role.CLIENT))
-    return _Opened(url, faces, backend.capabilities(own))
+    return backend, _with_shared(settings, backend_settings(settings, url, backend.Settings))
 
 
 def _with_shared(settings: Settings, own: Any) -> Any:
@@ -150,13 +175,13 @@ def _with_shared(settings: Settings, own: Any) -> Any:
     return own.model_copy(update=shared)
 
 
-def _log(url: str, own: object) -> None:
-    """Say which broker it is; of a file its absolute path, for the working folder decides it."""
+def _what(url: str, own: object) -> str:
+    """Which broker it is; of a file its absolute path, for the working folder decides it."""
     from xqueue_core.settings import masked
 
     path = getattr(own, "path", None)
     where = f" ({Path(path).absolute()})" if isinstance(path, str | Path) and path else ""
-    logger.info("broker: %s%s", masked(url), where)
+    return f"{masked(url)}{where}"
 
 
 def _merged(parts: dict[str, _Opened]) -> tuple[Faces, Capabilities]:

@@ -38,8 +38,10 @@ class Context:
             store that remembers the largest one seen can refuse a worker that was left behind.
         accepted_at: when the task was accepted, UTC seconds by the broker's clock.
         headers: what the producer attached.
+        slot: of a recurring schedule: which of its slots this is (``ctx.slot.at``); else None.
         worker: id of the worker that runs it.
         app: the app the handler belongs to, to submit more tasks.
+        state: what the app's ``lifespan`` has yielded; None without one.
     """
 
     __slots__ = (
@@ -50,12 +52,16 @@ class Context:
         "headers",
         "id",
         "lane",
+        "slot",
+        "state",
         "token",
         "type",
         "worker",
     )
 
-    def __init__(self, delivery: Delivery, run: Run, worker: str = "", app: Any = None) -> None:
+    def __init__(
+        self, delivery: Delivery, run: Run, worker: str = "", app: Any = None, state: Any = None
+    ) -> None:
         task = delivery.task
         self.id = task.id
         self.type = task.type
@@ -64,8 +70,10 @@ class Context:
         self.token = delivery.token
         self.accepted_at = delivery.accepted_at
         self.headers: Mapping[str, str] = task.headers
+        self.slot = task.slot
         self.worker = worker
         self.app = app
+        self.state = state
         self._run = run
 
     @property

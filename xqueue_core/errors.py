@@ -79,6 +79,10 @@ class Refused(BrokerError):
     """The broker refused the call for good; repeating it will not help."""
 
 
+class WorkerIdTaken(Refused):
+    """Another process works under this worker id."""
+
+
 class Unsupported(XQueueError):
     """The backend cannot do this."""
 

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xqueue_core.calls import Ability, Cancel, Did, Edit, Replay, Verdict
+from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.ending import ending, unfinished
 from xqueue_core.client.options import check_edit
 from xqueue_core.client.options import text as check_text
-from xqueue_core.errors import ResultExpired, Unsupported
+from xqueue_core.errors import InvalidTask, ResultExpired, Unsupported
 from xqueue_core.payload import JSON, decode_json, json_decoder
 from xqueue_core.task import EventName, State
 from xqueue_core.views import Filter, TaskInfo
@@ -63,6 +64,7 @@ class Handle(Generic[R_co]):
         """The task's id. It changes once if the task is found to duplicate an earlier one."""
         return self._id
 
+    @on_any_loop
     async def result(self, timeout: float | None = None) -> R_co:
         """Wait until the task has ended, and return what its handler returned.
 
@@ -92,6 +94,7 @@ class Handle(Generic[R_co]):
             raise ResultExpired(f"the result of {info.id} is no longer kept", info.id)
         return self._decode(info.result, info.result_type)
 
+    @on_any_loop
     async def wait(self, timeout: float | None = None) -> TaskInfo:
         """Wait until the task has ended, however it did. Raises as :meth:`result` for the rest."""
         try:
@@ -117,6 +120,7 @@ class Handle(Generic[R_co]):
         self._id, self.duplicate = info.of, True
         return True
 
+    @on_any_loop
     async def info(self) -> TaskInfo:
         """The task as it is now, with history and progress. Raises ResultExpired if unknown."""
         while True:
@@ -130,6 +134,7 @@ class Handle(Generic[R_co]):
         """The task's state now. Raises ResultExpired if it is unknown."""
         return (await self.info()).state
 
+    @on_any_loop
     async def cancel(self, reason: str = "") -> Did:
         """Cancel the task.
 
@@ -146,6 +151,7 @@ class Handle(Generic[R_co]):
             await self._client.session.control(Cancel(id=self._id, reason=reason)), "cancel"
         )
 
+    @on_any_loop
     async def replay(self, *, delay: float = 0.0, edit: Edit | None = None) -> Did:
         """Run a task that has ended again, from its first attempt.
 
@@ -169,6 +175,9 @@ class Handle(Generic[R_co]):
 
     async def events(self, after: str | None = None) -> AsyncIterator[Notice]:
         """What happens to the task, as it happens; ends with the event of the task's end.
+
+        What happened before it begins is not told: of a task that has ended it yields nothing,
+        and ends after a few seconds. See :meth:`info` for that.
 
         Args:
             after: the cursor of a notice seen before, to go on behind it; None begins now.
@@ -257,4 +266,6 @@ def _gone(id: str) -> ResultExpired:
 def _did(verdict: Verdict, what: str) -> Did:
     if verdict.did is Did.UNSUPPORTED:
         raise Unsupported(f"the broker cannot {what} tasks")
+    if verdict.did is Did.INVALID:
+        raise InvalidTask(verdict.reason)
     return verdict.did

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from xqueue_core.client.binding import Binding
@@ -77,6 +78,14 @@ class RetryPolicy:
         return random() * bound
 
 
+class Kind(Enum):
+    """Where a handler's code runs."""
+
+    COROUTINE = auto()  # on the handlers' event loop
+    THREAD = auto()  # a plain function, in a thread of the worker's process
+    PROCESS = auto()  # in a child process of its own, which can be killed
+
+
 @dataclass(slots=True)
 class HandlerSpec:
     """One declared type: its function and all that was said about it."""
@@ -94,6 +103,15 @@ class HandlerSpec:
     binding: Binding
     content_type: str = JSON
     serializers: Serializers = field(default_factory=Serializers)
+    isolation: str | None = None  # "process", or None: in the worker's own process
+    max_memory: int | None = None  # MiB, of the child process
+    kind: Kind = field(init=False)  # where it runs; kept, for it is looked at for every task
+
+    def __post_init__(self) -> None:
+        if self.isolation == "process":
+            self.kind = Kind.PROCESS
+        else:
+            self.kind = Kind.COROUTINE if self.is_async else Kind.THREAD
 
     def arguments(self, payload: bytes, content_type: str) -> dict[str, Any]:
         """A payload's arguments, converted to the handler's annotations.

@@ -30,6 +30,8 @@ from xqueue_core.task import (
     TimedOut,
 )
 
+#: Reason of a hand-back in the stead of a worker that died.
+WAITED = "the worker died while it waited"
 #: Longest wait between two workers that cannot run a task (seconds).
 UNABLE_CAP = 60.0
 
@@ -97,6 +99,8 @@ def _park(task: Task, new: Record, outcome: Parked, at: float, paused: float) ->
 def lose(task: Task, record: Record, command: Lose, at: float, paused: float) -> Step:
     if record.state is not State.PROCESSING or command.token != record.delivery:
         return Step(record, Said.LOST)
+    if command.waited:
+        return _waited(task, record, at)
     new = copy(record)
     new.losses += 1
     new.attempt -= 1
@@ -108,6 +112,22 @@ def lose(task: Task, record: Record, command: Lose, at: float, paused: float) ->
     close_delivery(new, at, "lost", f"worker {record.worker} was declared dead")
     new.state = State.PENDING
     return said(task, new, at, EventName.LOST, "worker_lost")
+
+
+def _waited(task: Task, record: Record, at: float) -> Step:
+    """It cannot have killed the worker: handed back, as the worker would have done.
+
+    The token does not count as settled: to that worker, should it be alive, it is lost.
+    """
+    new = copy(record)
+    new.attempt -= 1
+    new.unable = 0
+    if record.cancel:
+        return finish(task, new, State.CANCELED, at, record.cancel, how="handback")
+    close_delivery(new, at, "handback", WAITED)
+    new.state = State.PENDING
+    new.reason = WAITED
+    return said(task, new, at, EventName.HANDED_BACK, WAITED)
 
 
 _RULES: dict[type[Outcome], Callable[[Task, Record, Any, float, float], Step]] = {

@@ -75,6 +75,6 @@ class KeyInfo(msgspec.Struct, kw_only=True):
     key: str
     limit: int | None = None
     pinned: bool = False  # set by an operator, above what workers declare
-    version: int = 0
+    version: int = 0  # as :meth:`Semaphore.renew` tells it
     holders: dict[str, str] = {}  # request id -> worker
     waiters: list[str] = []  # request ids, first come first

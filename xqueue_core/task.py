@@ -57,12 +57,13 @@ class Slot(msgspec.Struct, array_like=True, frozen=True):
     """One slot of a recurring schedule: a put that carries it is accepted once.
 
     A slot at or below the last one recorded for ``schedule``, or of an older ``version``, is
-    answered DUPLICATE.
+    answered DUPLICATE. So is one whose task's unique key is held, but that one is consumed. All
+    tasks of a schedule have the same hash in their token, so that a log finds them in one place.
     """
 
     schedule: str
     version: int
-    at: float  # UTC seconds of the slot, which is also the task's due time
+    at: float  # UTC seconds of the slot, which is also the task's ``run_at``
 
 
 class Task(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -154,8 +155,8 @@ class TimedOut(Outcome, tag="timeout"):
 class HandBack(Outcome, tag="handback"):
     """The worker gives the delivery back for another to run.
 
-    ``ran`` is True if the handler had started. ``unable`` says why this worker can never run
-    it ("type", "version"): the task then goes to the back of its level and waits.
+    ``ran`` is True if the handler had started. ``unable`` says why this worker cannot run
+    it ("type", "version", "no thread"): the task then goes to the back of its level and waits.
     """
 
     ran: bool = False

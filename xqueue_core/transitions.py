@@ -229,7 +229,7 @@ def _replay(task: Task, record: Record, command: Replay, at: float, paused: floa
         return Step(record, Said.UNSUPPORTED)  # what is not known here would be lost
     edit = edited(task, command.edit, command.delay)
     if not isinstance(edit, Task):
-        return Step(record, Said.UNSUPPORTED)  # a put would have been refused
+        return Step(record, Said.INVALID)  # a put would have been refused
     new = copy(record)
     if command.edit is not None:
         new.raw = encode_task(edit)

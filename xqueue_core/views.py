@@ -149,4 +149,6 @@ class Schedule(msgspec.Struct, kw_only=True):
 
     name: str
     version: int
-    last: float  # UTC seconds of the last slot accepted
+    last: float  # UTC seconds of the last slot, or of the first sight
+    rule: str = ""  # in words that ``xqueue_core.recurring.rules.parse`` reads
+    seen: float = 0.0  # when a worker last announced it or put a slot

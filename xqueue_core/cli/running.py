@@ -2,102 +2,72 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from xqueue_core.errors import ConfigError, XQueueError
+from xqueue_core.cli.loops import loops, run_on
+from xqueue_core.cli.signals import flush, heeded, leave
+from xqueue_core.cli.words import Mouth, Word
+from xqueue_core.errors import XQueueError
 from xqueue_core.worker import Exit, Worker
+from xqueue_core.worker.lifespan import LAST_WORDS
 
 if TYPE_CHECKING:
     from xqueue_core.app import XQueue
+    from xqueue_core.cli.parent import Parent
 
 logger = logging.getLogger("xqueue.worker")
 
-#: Exit code of a process that must be replaced (EX_TEMPFAIL).
-RECYCLE = 75
 #: Seconds that the handlers' loop has to end after the engine has.
 LAST = 2.0
-#: Seconds beyond the grace time after which an orphan ends whatever happens.
-ORPHAN = 15.0
 #: New objects after which the garbage collector looks at them.
 YOUNG = 5_000
 #: Longest time until the main thread sees a signal (seconds).
 LOOK_EVERY = 0.25
-#: Seconds within which a further signal is the same wish.
-SAME = 0.2
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def run(app: XQueue, *, name: str | None, burst: bool, supervised: bool) -> int:
+def run(
+    app: XQueue,
+    *,
+    name: str | None,
+    burst: bool,
+    parent: Parent | None = None,
+    mouth: Mouth,
+) -> int:
     """Run a worker in this process until it ends; answers the exit code.
+
+    ``parent`` is the watch on its supervisor, if it has one, which is told by ``mouth``.
 
     Does not return if code that cannot be stopped is left: the process then ends, or, without a
     supervisor and if it must be replaced, becomes a new one.
     """
-    loop_factory = loops(app.settings().loop)
-    worker = Worker(app, name=name, burst=burst, recycle=True, loop_factory=loop_factory)
-    handlers = _Handlers(worker, loop_factory)
+    loop = app.settings().loop
+    busy, make = mouth.busy, loops(loop)
+    worker = Worker(app, name=name, burst=burst, recycle=True, busy=busy, loop_factory=make)
+    handlers = _Handlers(worker, loop)
 
-    stop = stopper(worker.stop, time.monotonic)
-    before = {one: signal.signal(one, stop) for one in SIGNALS}
-    try:
-        if supervised:
-            _watch_parent(worker, app.settings().grace)
+    with heeded(handlers.stop):
+        if parent is not None:
+            parent.entrust(worker)
         with calmer_collector():
             handlers.start()
             # The system may hand a signal to another thread; this one, which alone runs the
             # handlers of signals, is then not woken. So it looks by itself, often enough to stop
             # within 1 s.
             while not worker.ended.wait(LOOK_EVERY):
-                pass
+                if handlers.overdue:
+                    _abandon(mouth)
             # Code whose deliveries were given up must not run on beside those who get them next.
         if not worker.abandoned:
-            handlers.join(LAST)
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-    return _ended(worker, handlers, supervised)
-
-
-def stopper(
-    stop: Callable[[], None], clock: Callable[[], float]
-) -> Callable[[int, FrameType | None], None]:
-    """A signal handler that stops. Senders such as ``timeout`` signal a process and its group:
-    two signals in quick succession are one wish."""
-    last = -SAME
-
-    def handle(signum: int, _: FrameType | None) -> None:
-        nonlocal last
-        now = clock()
-        if now - last >= SAME:
-            last = now
-            logger.info("received %s", signal.Signals(signum).name)
-            stop()
-
-    return handle
-
-
-def loops(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes an event loop of this kind. Raises ConfigError if it is not installed."""
-    if name == "asyncio":
-        return asyncio.new_event_loop
-    try:
-        import uvloop
-    except ImportError as error:
-        raise ConfigError("uvloop is missing: pip install 'xqueue-core[uvloop]'") from error
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+            handlers.join(LAST + worker.leaving)
+    return _ended(worker, handlers, None if parent is None else mouth)
 
 
 @contextmanager
@@ -122,26 +92,42 @@ def calmer_collector() -> Iterator[None]:
 class _Handlers(threading.Thread):
     """The thread of the loop on which handlers run."""
 
-    def __init__(
-        self, worker: Worker, loop_factory: Callable[[], asyncio.AbstractEventLoop]
-    ) -> None:
+    def __init__(self, worker: Worker, loop: str) -> None:
         super().__init__(name="xqueue-handlers", daemon=True)
         self._worker = worker
-        self._loop_factory = loop_factory
+        self._loop = loop
         self.error: BaseException | None = None
+        self.asked = 0  #: signals that have asked it to stop
+        self._due = float("inf")
+
+    def stop(self) -> None:
+        """A signal asks to stop."""
+        if not self.asked:
+            self._due = time.monotonic() + self._worker.options.grace + LAST_WORDS
+        self.asked += 1
+        self._worker.stop()
+
+    @property
+    def overdue(self) -> bool:
+        """It was told to stop twice, or long ago, and its lifespan does not come to an end."""
+        late = self.asked > 1 or time.monotonic() >= self._due
+        return late and not self._worker.begun
 
     def run(self) -> None:
         """Run the worker."""
         try:
-            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                try:
-                    runner.run(self._worker.run())
-                except (SystemExit, KeyboardInterrupt) as error:
-                    _crash(error)
+            run_on(self._loop, self._worker.run, _crash)
         except BaseException as error:  # noqa: BLE001 - the main thread tells it
             self.error = error
         finally:
             self._worker.ended.set()
+
+
+def _abandon(mouth: Mouth) -> None:
+    """End this process at once: nothing was leased."""
+    logger.warning("the app's lifespan does not end; this process ends without it")
+    mouth.last(Word.STOPPED)
+    leave()
 
 
 def _crash(error: BaseException) -> None:
@@ -151,56 +137,49 @@ def _crash(error: BaseException) -> None:
     the task that does this would be tried for ever.
     """
     logger.critical("a handler has ended the event loop; this process dies", exc_info=error)
-    _flush()
+    flush()
     os._exit(1)
 
 
-def _ended(worker: Worker, handlers: _Handlers, supervised: bool) -> int:
-    stuck = handlers.is_alive() or worker.exit is Exit.RECYCLE
+def _ended(worker: Worker, handlers: _Handlers, mouth: Mouth | None) -> int:
+    stuck = worker.abandoned or handlers.is_alive() or worker.exit is Exit.RECYCLE
     error = worker.error or handlers.error
+    if error is None and worker.leaving and not worker.abandoned:
+        error = TimeoutError("the app's lifespan did not end")
     if isinstance(error, XQueueError) and not stuck:
         raise error
     if error is not None:
         logger.critical("the worker has failed", exc_info=error)
-    if worker.exit is Exit.RECYCLE and not supervised:
+    if _replaced(worker, handlers) and mouth is None:
         logger.warning("this process replaces itself")
-        _flush()
+        worker.end_children(LAST)  # else they would be zombies of the new one
+        flush()
         os.execv(sys.executable, [sys.executable, "-m", "xqueue_core.cli", *sys.argv[1:]])  # noqa: S606
-    code = _code(worker, error)
+    word = _word(worker, handlers, error)
+    code = 1 if word is None else word.code
+    if word is not None and mouth is not None:
+        mouth.last(word)
     if stuck or _threads_left():
         # A thread that never ends would keep the interpreter from ever exiting.
-        _flush()
+        flush()
         os._exit(code)
     return code
 
 
-def _code(worker: Worker, error: BaseException | None) -> int:
-    """0 only if the engine ended as it should, and the handlers' loop with it."""
-    if worker.exit is Exit.RECYCLE:
-        return RECYCLE
-    return 0 if error is None and worker.exit is not None else 1
+def _word(worker: Worker, handlers: _Handlers, error: BaseException | None) -> Word | None:
+    """Why it ended; None if not as it should, the handlers' loop included."""
+    if _replaced(worker, handlers):
+        return Word.RECYCLE
+    if error is not None or worker.exit is None:
+        return None
+    return {Exit.ORDERED: Word.ORDERED, Exit.EMPTY: Word.EMPTY}.get(worker.exit, Word.STOPPED)
+
+
+def _replaced(worker: Worker, handlers: _Handlers) -> bool:
+    """It ends to be replaced, and was not asked to end since."""
+    return worker.exit is Exit.RECYCLE and not handlers.asked
 
 
 def _threads_left() -> bool:
     main = threading.main_thread()
     return any(one is not main and not one.daemon for one in threading.enumerate())
-
-
-def _flush() -> None:
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-
-
-def _watch_parent(worker: Worker, grace: float) -> None:
-    """End with the supervisor, however it ends: its end of our standard input closes then."""
-
-    def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        logger.warning("the supervisor is gone: stopping")
-        worker.stop()
-        if not worker.ended.wait(grace + ORPHAN):
-            os._exit(1)
-
-    threading.Thread(target=watch, name="xqueue-parent", daemon=True).start()

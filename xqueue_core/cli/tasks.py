@@ -45,11 +45,22 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("arguments", nargs=-1)
 @_shared
 def submit(type: str, arguments: tuple[str, ...], app: str | None, url: str | None) -> None:
-    """Submit a task of TYPE; ARGUMENTS are name=value, a value being JSON or else text."""
+    """Submit a task of TYPE; ARGUMENTS are name=value, a value being JSON or else text.
+
+    An app that declares TYPE, named by --app or in the settings, gives the task the type's own
+    options and key, and checks its arguments. Without one the task is sent with default options:
+    priority 0, 3 retries, 60 s for an attempt, no key, no limit per key.
+    """
     values = dict(_argument(one) for one in arguments)
     found = _app(app, url)
     check_shared(found, "no worker would see the task")
     handle = _run(found, lambda found: found.submit(type, **values))
+    if type not in found.handlers:
+        click.echo(
+            f"Warning: no app that declares {type!r} was given, so the task was sent with default "
+            "options: give --app to apply the type's own",
+            err=True,
+        )
     click.echo(handle.id)
 
 

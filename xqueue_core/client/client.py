@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from xqueue_core.calls import Accepted, Put
 from xqueue_core.client.call import Call
+from xqueue_core.client.elsewhere import Elsewhere, on_trio
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.client.session import Connect, Session, Sessions
 from xqueue_core.handle import Decode, Handle, any_json
@@ -26,6 +27,7 @@ class Client:
     def __init__(self, connect: Connect, retrying: Retrying | None = None) -> None:
         self._sessions = Sessions(connect, retrying or Retrying())
         self.uuid = Uuid7()
+        self.elsewhere = Elsewhere()  # for callers on trio
 
     @property
     def session(self) -> Session:
@@ -58,8 +60,11 @@ class Client:
         return Handle(self, id, decode)
 
     async def close(self) -> None:
-        """Close what is open on the running event loop."""
-        await self._sessions.close()
+        """Close what is open on the running event loop; on trio, what is open elsewhere."""
+        if on_trio():
+            await self.elsewhere.close(self._sessions.close)
+        else:
+            await self._sessions.close()
 
     def _accepted(self, call: Call[R], answer: Accepted) -> Handle[R]:
         duplicate = answer.put is Put.DUPLICATE

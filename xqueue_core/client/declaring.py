@@ -17,6 +17,9 @@ from xqueue_core.payload import JSON, Serializers
 
 #: Largest limit (tasks at once).
 LARGEST_LIMIT = 1_000_000
+#: Bounds of a child's memory (MiB): an interpreter with an app in it needs some itself.
+LEAST_MEMORY = 32
+LARGEST_MEMORY = 1 << 30
 
 
 class Declarations(dict[str, HandlerSpec]):
@@ -25,10 +28,15 @@ class Declarations(dict[str, HandlerSpec]):
     def add(self, spec: HandlerSpec) -> None:
         """Keep a declaration. Raises ConfigError if it contradicts an earlier one."""
         earlier = self.get(spec.name)
+        if earlier is not None and earlier.function is spec.function:
+            raise ConfigError(
+                f"{_source(spec.function)} is a task already: put @app.task below @app.every(...) "
+                f"and @app.cron(...), next to the function, and only once"
+            )
         if earlier is not None:
             raise ConfigError(
-                f"type {spec.name!r} is declared twice: by {_place(earlier.function)} and "
-                f"{_place(spec.function)}; give one of them another name=..."
+                f"type {spec.name!r} is declared twice: by {_source(earlier.function)} and "
+                f"{_source(spec.function)}; give one of them another name=..."
             )
         for other in self.values():
             if other.lane == spec.lane and other.max_concurrency != spec.max_concurrency:
@@ -52,6 +60,8 @@ def make_spec(
     key_concurrency: int | None,
     retry: RetryPolicy | None,
     content_type: str,
+    isolation: str | None = None,
+    max_memory: int | None = None,
 ) -> HandlerSpec:
     """A checked declaration. Raises ConfigError for whatever is wrong with it.
 
@@ -59,6 +69,9 @@ def make_spec(
     """
     is_async = _check_function(function)
     _check_retry(retry)
+    _check_isolation(isolation, max_memory)
+    if name is None and function.__name__ == "<lambda>":
+        raise ConfigError("a lambda has no name: give it one, name=...")
     type_ = check_type(function.__name__ if name is None else name, ConfigError)
     binding = Binding(function, names)
     serializers = Serializers()
@@ -88,6 +101,8 @@ def make_spec(
         binding=binding,
         content_type=content_type,
         serializers=serializers,
+        isolation=isolation,
+        max_memory=max_memory,
     )
 
 
@@ -123,6 +138,20 @@ def _check_retry(retry: object) -> None:
     raise ConfigError(f"retry takes a RetryPolicy, not {retry!r}{hint}")
 
 
+def _check_isolation(isolation: object, max_memory: int | None) -> None:
+    if isolation not in (None, "process"):
+        raise ConfigError(
+            f"isolation is 'process', or None to run in the worker's own process; not {isolation!r}"
+        )
+    if max_memory is None:
+        return
+    count("max_memory", max_memory, ConfigError, LEAST_MEMORY, LARGEST_MEMORY)
+    if isolation is None:
+        raise ConfigError(
+            "max_memory bounds a child process: it needs isolation='process' beside it"
+        )
+
+
 def _check_key(
     type_: str, key: str | None, key_concurrency: int | None, names: Collection[str]
 ) -> None:
@@ -145,3 +174,10 @@ def _check_key(
 
 def _place(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', function.__name__)}"
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """Its name, and where it is defined if that is known."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
+    return _place(function) + where

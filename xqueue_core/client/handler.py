@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from xqueue_core.client.call import Call, make_call
+from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.options import SubmitOptions, TaskOptions
 from xqueue_core.handle import Handle
 from xqueue_core.handlers import HandlerSpec
@@ -40,7 +41,8 @@ class Submitter(Generic[P, R]):
         """All that was declared."""
         return self._spec
 
-    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+    @on_any_loop
+    async def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Submit one task with these arguments. When it returns, the task is durable.
 
         Raises:
@@ -122,12 +124,12 @@ if TYPE_CHECKING:
         @overload
         def __call__(
             self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-        ) -> Declared[P, R, Concatenate[Context, P], Coroutine[Any, Any, R]]: ...
+        ) -> Declared[P, R, Concatenate[Context, P], Coroutine[object, object, R]]: ...
 
         @overload
         def __call__(
             self, function: Callable[P, Coroutine[Any, Any, R]], /
-        ) -> Declared[P, R, P, Coroutine[Any, Any, R]]: ...
+        ) -> Declared[P, R, P, Coroutine[object, object, R]]: ...
 
         @overload
         def __call__(

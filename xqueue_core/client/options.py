@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
@@ -34,6 +34,8 @@ DECLARED = (
     "key_concurrency",
     "retry",
     "content_type",
+    "isolation",
+    "max_memory",
 )
 
 Seconds = float | timedelta
@@ -150,15 +152,21 @@ def _checked(
     checked = {}
     for name, value in given.items():
         if (check := _CHECKS.get(name)) is None:
-            raise _unknown(name, error, sorted(known or _CHECKS))
+            if not known and name in DECLARED:
+                raise error(f"option {name!r} is for a type: give it to @app.task({name}=...)")
+            raise error(f"unknown option {alternatives(name, known or _CHECKS)}")
         checked[name] = check(name, value, error)
     return checked
 
 
-def _unknown(name: str, error: _Error, known: Sequence[str]) -> Exception:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return error(f"unknown option {name!r}{hint} (known: {', '.join(known)})")
+def alternatives(name: str, known: Collection[str]) -> str:
+    """An option that there is not, those it may stand for, and all there are."""
+    names = sorted(known)
+    # A part of names, such as `timeout`, may mean any of them; else it is misspelt.
+    near = [one for one in names if name in one.split("_")]
+    near = near or difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"{name!r}{hint} (known: {', '.join(names)})"
 
 
 def count(name: str, value: Any, error: _Error, least: int, most: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -82,10 +83,31 @@ class Settings(BaseSettings):
     concurrency: _Count = Field(
         default=100, ge=1, le=100_000, description="Slots of one worker process: 1 to 100000."
     )
+    min_concurrency: _Count | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Fewest slots, if they are to follow the load; by default as many as most.",
+    )
     threads: _Count = Field(
         default=32, ge=1, le=10_000, description="Threads for plain functions: 1 to 10000."
     )
+    children: _Count | None = Field(
+        default=None,
+        ge=1,
+        le=1_024,
+        description="Child processes for isolated tasks: 1 to 1024; by default one per CPU.",
+    )
+    tasks_per_child: _Count = Field(
+        default=1, ge=1, le=1_000_000, description="Tasks a child runs one after another."
+    )
     processes: _Count = Field(default=1, ge=1, le=1_024, description="Worker processes: 1 to 1024.")
+    min_processes: _Count | None = Field(
+        default=None,
+        ge=1,
+        le=1_024,
+        description="Fewest processes, if they are to follow the load; by default as `processes`.",
+    )
     prefetch: _Count | None = Field(
         default=None,
         ge=0,
@@ -96,7 +118,7 @@ class Settings(BaseSettings):
         default=None, description="Lanes to serve; by default all of the app."
     )
     types: _Names | None = Field(default=None, description="Task types to serve; by default all.")
-    loop: Literal["asyncio", "uvloop"] = Field(
+    loop: Literal["asyncio", "uvloop", "trio"] = Field(
         default="asyncio", description="Event loop of handlers."
     )
     log_level: _Level = Field(
@@ -180,6 +202,11 @@ class Settings(BaseSettings):
     def prefetch_slots(self) -> int:
         """Tasks fetched ahead of free slots, its default worked out."""
         return self.concurrency // 4 if self.prefetch is None else self.prefetch
+
+    @property
+    def child_processes(self) -> int:
+        """Child processes for isolated tasks, its default worked out."""
+        return min(1_024, os.cpu_count() or 1) if self.children is None else self.children
 
     @property
     def origin(self) -> dict[str, str]:

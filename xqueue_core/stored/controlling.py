@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from xqueue_core.calls import (
+    Announce,
     AnyCommand,
     Cancel,
+    Capabilities,
     Declare,
     Did,
     Order,
@@ -19,9 +21,11 @@ from xqueue_core.calls import (
     Unpark,
     Verdict,
 )
+from xqueue_core.checks import misfit
 from xqueue_core.commands import Leave, Said
 from xqueue_core.errors import Unavailable
-from xqueue_core.stored import layout
+from xqueue_core.recurring.standing import Standing, announced
+from xqueue_core.stored import layout, still
 from xqueue_core.stored.layout import LaneRow, Orders, TypeRow, WorkerRow
 from xqueue_core.stored.records import ANY, Change, Group, Scan
 from xqueue_core.stored.tasks import ROUNDS, Applied, Job, Tasks, stated
@@ -30,14 +34,16 @@ from xqueue_core.stored.tasks import ROUNDS, Applied, Job, Tasks, stated
 class Controller:
     """The ``control`` of a stored queue."""
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, capabilities: Capabilities) -> None:
         self._tasks = tasks
+        self._capabilities = capabilities
         self._records = tasks.records
         self._rules: dict[type, Callable[[Any], Awaitable[Verdict]]] = {
             Unpark: self._unpark,
             Pause: self._pause,
             Resume: self._pause,
             Declare: self._declare,
+            Announce: self._announce,
             Order: self._order,
         }
 
@@ -46,9 +52,14 @@ class Controller:
         verdicts = [Verdict(Did.UNSUPPORTED)] * len(commands)
         jobs: list[tuple[int, Job]] = []
         carried_out: list[int] = []
+        at = (await self._records.now()).wall
         with stated(carried_out):
             for i, command in enumerate(commands):
-                if isinstance(command, Cancel | Replay | Purge | Reschedule):
+                if isinstance(command, Replay | Reschedule) and (
+                    wrong := misfit(command, self._capabilities, at)
+                ):
+                    verdicts[i] = Verdict(Did.INVALID, reason=wrong)
+                elif isinstance(command, Cancel | Replay | Purge | Reschedule):
                     jobs.append((i, Job(command.id, command)))
                 elif type(command) in self._rules:
                     verdicts[i] = await self._rules[type(command)](command)
@@ -80,16 +91,20 @@ class Controller:
         return Verdict(Did.APPLIED, count=sum(one.said is Said.APPLIED for one in done))
 
     async def _pause(self, command: Pause | Resume) -> Verdict:
-        key, wanted = f"lane/{command.lane}", isinstance(command, Pause)
+        keys = [f"lane/{command.lane}", still.KIND + command.lane]
+        wanted = isinstance(command, Pause)
         for _ in range(ROUNDS):
-            [row] = await self._records.load([key])
+            row, waits = await self._records.load(keys)
             lane = layout.unpack(row, LaneRow) or LaneRow()
             if lane.paused == wanted:
                 return Verdict(Did.APPLIED)
             at = (await self._records.now()).wall
             new = LaneRow(wanted, lane.paused_for(at), at)
-            change = Change(key, row.version if row else 0, layout.pack(new), layout.LANES)
-            [done] = await self._records.swap([Group([change])])
+            body = layout.pack(new)
+            changes = [Change(keys[0], row.version if row else 0, body, layout.LANES)]
+            if waits is not None and not wanted:
+                changes.append(still.woken(command.lane, at))
+            [done] = await self._records.swap([Group(changes)])
             if done:
                 await self._tasks.ring([layout.ready(command.lane)])
                 return Verdict(Did.APPLIED)
@@ -118,13 +133,33 @@ class Controller:
         counts = dict(await self._records.counts(prefix, "", 100))
         return any(counts.get(prefix + name) for name in ("scheduled", "pending", "processing"))
 
+    async def _announce(self, command: Announce) -> Verdict:
+        key = f"schedule/{command.schedule}"
+        for _ in range(ROUNDS):
+            [row] = await self._records.load([key])
+            at = (await self._records.now()).wall
+            new, verdict = announced(layout.unpack(row, Standing), command, at)
+            if new is None:
+                return verdict
+            version = row.version if row else 0
+            change = Change(key, version, layout.pack(new), layout.SCHEDULES)
+            if (await self._records.swap([Group([change])]))[0]:
+                return verdict
+        raise Unavailable(f"schedule {command.schedule}: its row kept changing; try again")
+
     async def _order(self, command: Order) -> Verdict:
-        [worker] = await self._records.load([f"worker/{command.worker}"])
-        if layout.unpack(worker, WorkerRow) is None:
-            return Verdict(Did.UNKNOWN)
+        key = f"worker/{command.worker}"
         body = layout.pack(Orders(command.quiet, command.stop))
-        await self._records.swap([Group([Change(f"orders/{command.worker}", ANY, body)])])
-        return Verdict(Did.APPLIED)
+        order = Change(f"orders/{command.worker}", ANY, body)
+        for _ in range(ROUNDS):
+            [worker] = await self._records.load([key])
+            if worker is None or layout.unpack(worker, WorkerRow) is None:
+                return Verdict(Did.UNKNOWN)
+            # On condition that the worker is still there: nobody would take it away again.
+            there = Change(key, worker.version, worker.body, worker.bucket, worker.order)
+            if (await self._records.swap([Group([there, order])]))[0]:
+                return Verdict(Did.APPLIED)
+        raise Unavailable(f"worker {command.worker}: its row kept changing; try again")
 
 
 def _renamed(job: Job, id: str) -> Any:
@@ -146,6 +181,7 @@ _DID = {
     Said.LIVE: Did.LIVE,
     Said.RUNNING: Did.RUNNING,
     Said.UNKNOWN: Did.UNKNOWN,
+    Said.INVALID: Did.INVALID,
     Said.UNSUPPORTED: Did.UNSUPPORTED,
 }
 

@@ -56,6 +56,18 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
     epoch: str = ""  # in which the times of offers and waiters can be compared
     holders: dict[str, Holder] = {}
     waiters: dict[str, Waiter] = {}
+    mending: float | None = None  # since when (steady): nothing is granted, but what runs counted
+
+    @classmethod
+    def rebuilt(cls, now: Now) -> Gate:
+        """In place of a state that cannot be read, with the least limit that it can have had.
+
+        Whoever held a permit learns that it is lost, and has counted what runs under it, or its
+        lease runs out: nothing is granted until then. What was declared is lost as well, so that
+        an operator who removes the limit leaves one, until it is declared again.
+        """
+        version = int(now.wall * 1e6)
+        return cls(1, True, 0.0, 1, version, epoch=now.epoch, mending=now.steady)
 
     @property
     def limit(self) -> int | None:
@@ -75,6 +87,8 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
 
     def tight(self, wanted: int) -> bool:
         """True if so many more requests may not all be granted."""
+        if self.mending is not None:
+            return True
         limit = self.limit
         return limit is not None and len(self.holders) + len(self.waiters) + wanted > limit
 
@@ -100,6 +114,7 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
         """Start the times again in another epoch; pass on the offers not taken up."""
         if self.epoch != now.epoch:
             self.epoch = now.epoch
+            self.mending = now.steady if self.mending is not None else None
             for holder in self.holders.values():
                 holder.offered = now.steady if holder.offered is not None else None
             for waiter in self.waiters.values():
@@ -117,6 +132,11 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
             left = silent and now.steady - waiter.asked > SILENT
             if left or dead(waiter.worker, waiter.term):
                 del self.waiters[id]
+
+    def mend(self, lease: float, now: Now) -> None:
+        """Grant again if nothing was for a lease; to be called where permits may expire."""
+        if self.mending is not None and now.steady - self.mending > lease:
+            self.mending = None
 
     # -- asking and giving back ----------------------------------------------------------------
 
@@ -194,7 +214,7 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
             woken = {waiter.worker for waiter in self.waiters.values()}
             self.waiters.clear()
             return woken
-        free = max(0, limit - len(self.holders))
+        free = max(0, limit - len(self.holders)) if self.mending is None else 0
         for id in list(islice(self.waiters, free)):
             waiter = self.waiters.pop(id)
             offered = None if id in present else now.steady

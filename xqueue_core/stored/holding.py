@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
+
+import msgspec
 
 from xqueue_core.calls import Beat, BeatReply, Held, Hold, Settle
 from xqueue_core.commands import Lose
-from xqueue_core.errors import Unavailable, Unknown
+from xqueue_core.errors import Unavailable, WorkerIdTaken
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import Mark, Orders, Unreadable, WorkerRow
 from xqueue_core.stored.leasing import HELD
@@ -54,13 +57,18 @@ class Keeper:
             known = layout.unpack(seen.worker, WorkerRow)
             if known is not None and known.dead:
                 # Another process is giving its tasks away: help, then begin anew.
-                await self._give_up(beat.worker, seen.version)
+                await self._give_up(known, seen.version)
                 continue
+            if known is not None and _another(known.beat, beat):
+                raise WorkerIdTaken(
+                    f"worker {beat.worker} is pid {known.beat.pid} on {known.beat.host!r}, and "
+                    "alive: let every worker make an id of its own"
+                )
             if beat.leaving:
                 await self._hand_back(seen.holds, held=frozenset(), answered=None)
                 if await self._forget(beat.worker, seen.version):
                     return BeatReply([Hold.LOST] * len(held))
-            elif await self._renew(beat, seen):
+            elif await self._renew(beat, held, seen):
                 break
         else:
             raise Unavailable(f"worker {beat.worker}: its heartbeat row kept changing; try again")
@@ -73,6 +81,7 @@ class Keeper:
             [name for name, row in lanes.items() if row.paused],
             seen.orders.quiet,
             seen.orders.stop,
+            seen.now.wall,
         )
 
     async def reclaim(self) -> float:
@@ -91,11 +100,11 @@ class Keeper:
             if worker is None:
                 await self._restore(row, now)
             elif worker.dead:
-                await self._give_up(worker.beat.worker, row.version)
+                await self._give_up(worker, row.version)
             elif (left := _left(worker, now, workers)) > 0:
                 wanted = min(wanted, left)
             elif trusted and await self._bury(row.key, row.version, worker):
-                await self._give_up(worker.beat.worker, row.version + 1)
+                await self._give_up(worker, row.version + 1, buried=True)
         known = {row.key for row in rows}
         for name, count in holders:
             if count > 0 and f"worker/{name[2:]}" not in known:
@@ -121,10 +130,16 @@ class Keeper:
             holds,
         )
 
-    async def _renew(self, beat: Beat, seen: _Seen) -> bool:
+    async def _renew(self, beat: Beat, held: Sequence[Held], seen: _Seen) -> bool:
         """Write the heartbeat and move the mark; False if the row changed meanwhile."""
         now, mark = seen.now, seen.mark
-        row = WorkerRow(beat, now.steady, now.epoch, now.wall)
+        waiting = [(one.id, one.token) for one in held if one.waits]
+        before = layout.unpack(seen.worker, WorkerRow)
+        if before is not None and beat.number < before.beat.number:
+            # A later one overtook it on its way: what waited then may have started since.
+            beat = msgspec.structs.replace(beat, number=before.beat.number)
+            waiting = before.waiting
+        row = WorkerRow(beat, now.steady, now.epoch, now.wall, waiting=waiting)
         change = Change(f"worker/{beat.worker}", seen.version, layout.pack(row), layout.WORKERS)
         changes = [change]
         lease, heartbeat = _largest([*seen.workers, row])
@@ -156,29 +171,17 @@ class Keeper:
                 back = HandBack(reason="unanswered" if answered is not None else "left")
                 jobs.append(Job(id, Settle(id, record.delivery, back), row))
         if jobs:
-            await self._each(jobs)
-
-    async def _each(self, jobs: Sequence[Job]) -> None:
-        """Hand these back: one that cannot be written must not make every heartbeat fail.
-
-        It is found again by the next one. An outage is the heartbeat's failure as well.
-        """
-        try:
-            await self._tasks.apply(jobs)
-        except (Unavailable, Unknown):
-            raise
-        except Exception:
-            if len(jobs) == 1:
-                logger.exception("%s cannot be handed back", jobs[0].id)
-                return
-            for job in jobs:
-                await self._each([job])
+            # An outage is the heartbeat's failure as well; what cannot be written is found again.
+            await self._tasks.each(jobs)
 
     # -- the dead ----------------------------------------------------------------------------
 
     async def _bury(self, key: str, version: int, worker: WorkerRow) -> bool:
-        """Mark a worker dead; False if it was heard of meanwhile."""
-        dead = WorkerRow(worker.beat, worker.steady, worker.epoch, worker.wall, True)
+        """Mark a worker dead; False if it was heard of meanwhile.
+
+        What it said that waits stays as it was: whoever gives its tasks away reads it there.
+        """
+        dead = msgspec.structs.replace(worker, dead=True)
         change = Change(key, version, layout.pack(dead), layout.WORKERS)
         [gone] = await self._records.swap([Group([change])])
         return gone
@@ -192,19 +195,30 @@ class Keeper:
     async def _find_orphans(self, worker: str, now: Now) -> None:
         """Give up on a worker that is gone and holds something all the same.
 
-        A lease may have been under way while its worker left or was given up.
+        A lease may have been under way while its worker left or was given up. Nothing of it has
+        started, for no heartbeat was acknowledged since; so it is no loss. It is one if it was
+        there when the worker was given up, and could not be written.
         """
-        absent = WorkerRow(Beat(worker=worker), now.steady, now.epoch, now.wall)
+        [left] = await self._records.load([f"lost/{worker}"])
+        [holds] = await self._records.scan([Scan(layout.held(worker), HELD)])
+        found = _readable(holds).items() if left is None else ()
+        waiting = [(id, record.delivery) for id, record in found]
+        absent = WorkerRow(Beat(worker=worker), now.steady, now.epoch, now.wall, waiting=waiting)
         key = f"worker/{worker}"
         if await self._bury(key, ABSENT, absent):
             [row] = await self._records.load([key])
             marked = layout.unpack(row, WorkerRow)
             if row is not None and marked is not None and marked.dead:  # and not back meanwhile
-                await self._give_up(worker, row.version)
+                await self._give_up(marked, row.version)
 
-    async def _give_up(self, worker: str, version: int) -> None:
-        """Take from a worker marked dead what it held, then forget it. Safe to do twice."""
-        [holds] = await self._records.scan([Scan(layout.held(worker), HELD)])
+    async def _give_up(self, worker: WorkerRow, version: int, *, buried: bool = False) -> None:
+        """Take from a worker marked dead what it held, then forget it. Safe to do twice.
+
+        Whoever marked it, ``buried``, tells people, and no one else does.
+        """
+        name = worker.beat.worker
+        waiting = frozenset(worker.waiting)
+        [holds] = await self._records.scan([Scan(layout.held(name), HELD)])
         jobs: list[Job] = []
         for row in holds:
             try:
@@ -212,14 +226,19 @@ class Keeper:
                 token = record.delivery if isinstance(record, Record) else 0
             except Unreadable:
                 token = 0
-            jobs.append(Job(row.key[2:], Lose(token), row))
-        if jobs:
-            await self._tasks.apply(jobs)
-        await self._forget(worker, version)
+            id = row.key[2:]
+            jobs.append(Job(id, Lose(token, (id, token) in waiting), row))
+        if buried:
+            text = "worker %s has not been heard of for its lease (%g s): %d %s taken back"
+            what = "delivery is" if len(jobs) == 1 else "deliveries are"
+            logger.warning(text, name, worker.beat.lease, len(jobs), what)
+        taken = await self._tasks.each(jobs) if jobs else []
+        await self._forget(name, version, layout.pack(worker) if None in taken else None)
 
-    async def _forget(self, worker: str, version: int) -> bool:
-        """Remove all trace of a worker, unless it was heard of since."""
+    async def _forget(self, worker: str, version: int, lost: bytes | None = None) -> bool:
+        """Remove all trace of a worker, but ``lost``, unless it was heard of since."""
         changes = [
+            Change(f"lost/{worker}", ANY, lost),
             Change(f"worker/{worker}", version, None),
             Change(f"turn/{worker}", ANY, None),
             Change(f"orders/{worker}", ANY, None),
@@ -228,15 +247,26 @@ class Keeper:
         return gone
 
 
-def _verdicts(held: Sequence[Held], holds: Sequence[Row]) -> list[Hold]:
-    current: dict[str, Record] = {}
+def _another(known: Beat, beat: Beat) -> bool:
+    """True if the two come from different workers of one id, as far as they say who they are."""
+    told = known.started_at and beat.started_at
+    same = ("host", "pid", "started_at")
+    return bool(told) and any(getattr(known, one) != getattr(beat, one) for one in same)
+
+
+def _readable(holds: Sequence[Row]) -> dict[str, Record]:
+    """What a worker holds, by id, as far as it can be read."""
+    found: dict[str, Record] = {}
     for row in holds:
-        try:
+        with suppress(Unreadable):
             record = layout.unpack_task(row)
-        except Unreadable:
-            continue
-        if isinstance(record, Record):
-            current[row.key[2:]] = record
+            if isinstance(record, Record):
+                found[row.key[2:]] = record
+    return found
+
+
+def _verdicts(held: Sequence[Held], holds: Sequence[Row]) -> list[Hold]:
+    current = _readable(holds)
     return [_verdict(one, current.get(one.id)) for one in held]
 
 

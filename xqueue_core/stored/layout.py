@@ -11,9 +11,11 @@ row                       bucket, order                          body
 ``worker/<id>``           ``workers``                            WorkerRow
 ``orders/<id>``           none                                   Orders
 ``turn/<id>``             none                                   TurnRow
-``schedule/<name>``       ``schedules``                          ScheduleRow
+``lost/<id>``             none                                   WorkerRow
+``schedule/<name>``       ``schedules``                          Standing
 ``mark``                  none                                   Mark
 ``progress/<id>``         none                                   Progress
+``still/<lane>``          none                                   Place, see ``still``
 ``s/<key>``, ...          see ``semaphore``                      a key's permits
 ========================  =====================================  ==========================
 
@@ -93,13 +95,17 @@ class TypeRow(msgspec.Struct, array_like=True):
 
 
 class WorkerRow(msgspec.Struct, array_like=True):
-    """A worker's last heartbeat, by the store's clocks. ``dead`` once it was given up."""
+    """A worker's last heartbeat, by the store's clocks. ``dead`` once it was given up.
+
+    ``waiting`` are the deliveries (id and token) of which it said that they had not started.
+    """
 
     beat: Beat
     steady: float
     epoch: str
     wall: float
     dead: bool = False
+    waiting: list[tuple[str, int]] = []
 
 
 class Orders(msgspec.Struct, array_like=True):
@@ -122,13 +128,6 @@ class TurnRow(msgspec.Struct, array_like=True):
     call: int = 0
     lane: str = ""  # the lane served last
     lanes: dict[str, Turn] = {}
-
-
-class ScheduleRow(msgspec.Struct, array_like=True):
-    """A recurring schedule's version and last slot."""
-
-    version: int
-    last: float
 
 
 class Mark(msgspec.Struct, array_like=True):

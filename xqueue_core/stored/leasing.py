@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -20,8 +21,12 @@ from xqueue_core.transitions import step
 
 #: Longest time between two looks while waiting, in case a ring is lost (seconds).
 LOOK_EVERY = 1.0
-#: Most rows a worker can hold.
-HELD = 100_000
+#: Shortest: a wait that ends a moment too early must not become a loop without rest (seconds).
+SHORTEST = 0.001
+#: While there is work, what has become due is looked for so often (seconds).
+DUE_EVERY = 0.05
+#: Most rows a worker can hold: no fewer than the most in flight that is promised.
+HELD = 1_000_000
 
 
 class _Taken(NamedTuple):
@@ -48,13 +53,19 @@ class Leaser:
         self._tasks = tasks
         self._records = tasks.records
         self._run_due = run_due
+        self._looked = -math.inf  # steady seconds of the last look for what has become due
 
     async def lease(
         self, wants: Sequence[Want], limit: int, call: int, worker: str, wait: float
     ) -> Leased:
         """See :meth:`xqueue_core.abc.TaskQueue.lease`."""
         topics = [layout.ready(want.lane) for want in wants] + [DUE]
-        until = (await self._records.now()).steady + wait
+        now = await self._records.now()
+        until = now.steady + wait
+        if now.steady - self._looked >= DUE_EVERY:
+            # Where others are always ready nobody else would, until somebody maintains.
+            self._looked = now.steady
+            await self._run_due()
         async with self._tasks.bell.listen(topics) as sleep:
             while True:
                 leased = await self._once(wants, limit, call, worker)
@@ -69,7 +80,7 @@ class Leaser:
                 pause = min(until - now.steady, LOOK_EVERY)
                 if next_due is not None:
                     pause = min(pause, next_due - now.wall)
-                await sleep(max(pause, 0.0))
+                await sleep(max(pause, SHORTEST))
 
     async def _once(self, wants: Sequence[Want], limit: int, call: int, worker: str) -> Leased:
         caller, lanes = await self._caller(worker, call, [want.lane for want in wants])

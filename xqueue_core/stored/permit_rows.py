@@ -54,17 +54,16 @@ def topic(key: str, worker: str) -> str:
 # -- reading ---------------------------------------------------------------------------------
 
 
-def read_gate(row: Row | None, *, mend: bool = False) -> Gate | None:
-    """A key's state; None if its row is damaged, unless ``mend`` starts it anew."""
-    gate = unpack(row, Gate)
-    return Gate() if gate is None and (row is None or mend) else gate
+def read_gate(row: Row | None) -> Gate | None:
+    """A key's state; None if its row is damaged."""
+    return Gate() if row is None else unpack(row, Gate)
 
 
 def term_of(own: Registration | None, mark: RenewalMark, now: Now) -> int:
     """The term in which a worker that is seen now is registered: a new one if it was dead."""
     if own is None:
         return int(now.wall * 1e6)
-    if own.dead or (own.overdue(now) and mark.judges(now)):
+    if own.dead or (own.overdue(now, mark.slowest) and mark.judges(now)):
         return max(own.term + 1, int(now.wall * 1e6))
     return own.term
 
@@ -118,25 +117,26 @@ async def sweep(records: Records) -> None:
 
 
 async def _bury(records: Records, now: Now, mark_row: Row | None, mark: RenewalMark) -> None:
-    """End overdue registrations, and let the mark follow the largest lease that is left."""
+    """End overdue registrations, and let the mark follow the largest lease and heartbeat left."""
     changes: list[Change] = []
-    lease = 0.0
+    lease = every = 0.0
     after = (-1, "")
     for _ in range(_PAGES):
         [rows] = await records.scan([Scan(_LIVING, _PAGE, after)])
         for row in rows:
             own = unpack(row, Registration)
-            if own is not None and own.overdue(now):
+            if own is not None and own.overdue(now, mark.slowest):
                 changes.append(death_change(row, own, now))
             elif own is not None:
-                lease = max(lease, own.lease)
+                lease, every = max(lease, own.lease), max(every, own.beats)
         if len(rows) < _PAGE:
             break
         after = (rows[-1].order, rows[-1].key)
     else:
         lease = 0.0  # there are more, and one of them may have the largest
-    if 0 < lease < mark.lease:
-        changes.append(mark_change(mark_row, msgspec.structs.replace(mark, lease=lease)))
+    if lease and (lease < mark.lease or every < mark.slowest):
+        shrunk = msgspec.structs.replace(mark, lease=lease, every=every)
+        changes.append(mark_change(mark_row, shrunk))
     await _swap(records, changes)
 
 

@@ -11,16 +11,18 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
-from typing import NamedTuple
 
-from xqueue_core.errors import Unknown
-from xqueue_core.permits import Answer, Grant, KeyInfo, Request
+from xqueue_core.errors import BrokerError, Unknown
+from xqueue_core.permits import Answer, Grant, KeyInfo, Permit, Request
 from xqueue_core.stored import permit_rows
+from xqueue_core.stored.forgotten import Forgotten
 from xqueue_core.stored.gate import Gate
 from xqueue_core.stored.layout import unpack
-from xqueue_core.stored.leases import Registration, RenewalMark
-from xqueue_core.stored.permit_rows import MARK, gate_key, lease_key, read_gate, term_of
+from xqueue_core.stored.leases import Registration, RenewalMark, renewed
+from xqueue_core.stored.permit_rows import MARK, gate_key, lease_key, term_of
+from xqueue_core.stored.permit_sight import Asked, Gates, Sight, gates_of, rebuilt
 from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row
 
 logger = logging.getLogger("xqueue.stored")
@@ -32,35 +34,6 @@ ROUNDS = 100
 Edit = Callable[[str, Gate, Now], set[str]]
 #: Waits so many seconds.
 Sleep = Callable[[float], Awaitable[None]]
-
-
-class _Asked(NamedTuple):
-    """Requests of one call by key, and the answers as far as they are known."""
-
-    requests: Sequence[Request]
-    by_key: Mapping[str, list[int]]
-    leases: Mapping[str, float]
-    answers: list[Answer]
-
-
-class _Gates(NamedTuple):
-    """Some keys' state as it was read, with the rows it was read from.
-
-    A damaged row has no state: it gives no permit and takes none back, until it is mended.
-    """
-
-    now: Now
-    rows: Mapping[str, Row | None]
-    of: Mapping[str, Gate]
-
-
-class _Sight(NamedTuple):
-    """What answers depend on: ``terms`` has the registrations of those who ask."""
-
-    gates: _Gates
-    terms: Mapping[str, int]
-    mark_row: Row | None
-    mark: RenewalMark
 
 
 class PermitStore:
@@ -78,7 +51,7 @@ class PermitStore:
         self._bell = bell
         self._rng = rng
         self._sleep = sleep
-        self._damaged: set[str] = set()  # keys of which that was said
+        self._forgotten = Forgotten(self, rng)
 
     async def now(self) -> Now:
         """The store's clocks."""
@@ -108,7 +81,7 @@ class PermitStore:
 
     async def edit(self, keys: Iterable[str], edit: Edit, *, mend: bool = False) -> None:
         """Change the gates of these keys, each once; a damaged one is left, or with ``mend``
-        started anew."""
+        rebuilt."""
         todo = list(keys)
         for n in count():
             if not todo:
@@ -116,7 +89,7 @@ class PermitStore:
             await self.pause(n)
             now = await self.now()
             rows = await self.load([gate_key(key) for key in todo])
-            todo = await self._store(_gates(todo, rows, now, mend=mend), edit)
+            todo = await self._store(gates_of(todo, rows, now, rebuilt if mend else None), edit)
 
     async def ask(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer each request once, without blocking."""
@@ -124,58 +97,75 @@ class PermitStore:
         for i, request in enumerate(requests):
             by_key.setdefault(request.key, []).append(i)
         leases = {request.worker: request.lease for request in requests}
-        asked = _Asked(requests, by_key, leases, [Answer(Grant.DENIED)] * len(requests))
+        asked = Asked(requests, by_key, leases, [Answer(Grant.DENIED)] * len(requests))
         todo = list(by_key)
         for n in count():
             if not todo:
                 break
             await self.pause(n)
-            sight = await self._look(todo, leases)
+            sight = await self._look(todo, asked)
             if sight is not None:
                 todo = await self._answer(asked, sight)
         return asked.answers
 
     async def show(self, keys: Sequence[str]) -> list[KeyInfo]:
-        """Keys as operators see them: without those whose time is over. Changes nothing."""
+        """Keys as operators see them: without those whose time is over.
+
+        Changes nothing, but that workers may be asked about old permits.
+        """
         now = await self.now()
         rows = await self.load([MARK, *map(gate_key, keys)])
-        gates = _gates(keys, rows[1:], now, mend=True).of
+        gates = gates_of(keys, rows[1:], now, lambda key, now: Gate()).of
         found = unpack(rows[0], RenewalMark)
         judges = found is not None and found.looked(now).judges(now)
-        terms = {
-            worker: own.term
-            for worker, (_, own) in (await self._registered(gates.values())).items()
-            if not (judges and own.overdue(now))
+        living = {
+            worker: (row, own)
+            for worker, (row, own) in (await self._registered(gates.values())).items()
+            if not (found and judges and own.overdue(now, found.slowest))
         }
+        terms = {worker: own.term for worker, (_, own) in living.items()}
         for gate in gates.values():
             gate.expire(lambda worker, term: terms.get(worker) != term, judges, now)
+        with suppress(BrokerError):  # what was asked for is known
+            await self._forgotten.ask(gates, living, now)
         return [gates[key].info(key) for key in keys]
 
     async def beat(
-        self, worker: str, lease: float, keys: Sequence[str]
+        self,
+        worker: str,
+        times: tuple[float, float],
+        permits: Sequence[Permit],
+        keys: Sequence[str],
     ) -> tuple[Sequence[Row | None], int, Now]:
-        """Renew a worker's registration; the rows of these keys, its term, and the time."""
-        n = 0
+        """Renew a worker's registration; the rows of these keys, its term, and the time.
+
+        ``times`` are its lease and heartbeat, ``permits`` those it knows of.
+        """
+        n, (lease, every) = 0, times
         while True:
             await self.pause(n)
             now = await self.now()
             rows = await self.load([MARK, lease_key(worker), *map(gate_key, keys)])
             mark = unpack(rows[0], RenewalMark)
-            beaten = (mark or RenewalMark.first(now, lease)).beaten(now, lease)
-            term = term_of(unpack(rows[1], Registration), beaten, now)
-            new = Registration(term, lease, now.steady, now.epoch)
+            beaten = (mark or RenewalMark.first(now, lease)).beaten(now, lease, every)
+            own = unpack(rows[1], Registration)
+            term = term_of(own, beaten, now)
+            new = Registration(term, lease, now.steady, now.epoch, every=every)
+            new = renewed(own, new, permits, now)
             changes = [permit_rows.registration_change(worker, rows[1], new)]
             if beaten != mark:
                 changes.append(permit_rows.mark_change(rows[0], beaten))
             # Whoever drops our permits as expired changes our registration first, so what was
             # read along with it holds if it still had that version.
             if all(await self.swap(changes)):
-                return rows[2:], term, now
+                if not new.over:
+                    return rows[2:], term, now
+                await self._forgotten.take_back(worker, new.over)
             n += 1
 
     # -- one round -----------------------------------------------------------------------------
 
-    async def _store(self, gates: _Gates, edit: Edit) -> list[str]:
+    async def _store(self, gates: Gates, edit: Edit) -> list[str]:
         """Edit each gate and store it; returns the keys that changed meanwhile."""
         changed: list[tuple[str, set[str]]] = []
         changes: list[Change] = []
@@ -196,11 +186,11 @@ class PermitStore:
             await self._bell.ring(topics)
         return failed
 
-    async def _look(self, keys: Sequence[str], leases: Mapping[str, float]) -> _Sight | None:
-        """Read what answers depend on; None if a worker had to be registered first."""
+    async def _look(self, keys: Sequence[str], asked: Asked) -> Sight | None:
+        """Read what answers depend on; None if a registration had to be changed first."""
         # Clocks are read first: an age that is found too small expires nothing too early.
         now = await self.now()
-        workers = list(leases)
+        leases, workers = asked.leases, list(asked.leases)
         rows = await self.load([MARK, *map(lease_key, workers), *map(gate_key, keys)])
         mark = unpack(rows[0], RenewalMark)
         changes: list[Change] = []
@@ -211,22 +201,24 @@ class PermitStore:
         for worker, row in zip(workers, rows[1:], strict=False):
             own = unpack(row, Registration)
             terms[worker] = term_of(own, mark.looked(now), now)
-            if own is None or own.dead or own.overdue(now):
+            if own is None or own.dead or own.overdue(now, mark.slowest):
                 # A new permit must live until its worker's first renewal.
                 new = Registration(terms[worker], leases[worker], now.steady, now.epoch)
                 changes.append(permit_rows.registration_change(worker, row, new))
+            elif own.doubts and own != (known := own.without(one.id for one in asked.requests)):
+                # Who asks for it will know of it; what is over must not be granted by that.
+                await self._forgotten.drop(one for one in own.over if one.id not in known.doubts)
+                changes.append(permit_rows.registration_change(worker, row, known))
         if changes:
             await self.swap(changes)
             return None
-        gates = _gates(keys, rows[len(workers) + 1 :], now)
-        return _Sight(gates, terms, rows[0], mark)
+        gates = gates_of(keys, rows[len(workers) + 1 :], now, rebuilt)
+        return Sight(gates, terms, rows[0], mark)
 
-    async def _answer(self, asked: _Asked, sight: _Sight) -> list[str]:
+    async def _answer(self, asked: Asked, sight: Sight) -> list[str]:
         """Fill in the answers; returns the keys that changed meanwhile."""
         gates = sight.gates.of
-        for key in sight.gates.rows.keys() - gates.keys():
-            self._refuse(asked, key)
-        tight = [gates[key] for key in gates if gates[key].tight(len(asked.by_key[key]))]
+        tight = {key: gate for key, gate in gates.items() if gate.tight(len(asked.by_key[key]))}
         if tight:
             await self._expire(tight, sight)
 
@@ -239,21 +231,11 @@ class PermitStore:
 
         return await self._store(sight.gates, ask)
 
-    def _refuse(self, asked: _Asked, key: str) -> None:
-        """Who asks for a key with a damaged row waits: who holds it cannot be known."""
-        if key not in self._damaged:
-            self._damaged.add(key)
-            logger.error(
-                "the permits of key %r cannot be decoded: none is given until its limit is set "
-                "anew",
-                key,
-            )
-        for i in asked.by_key[key]:
-            if asked.requests[i].queue:
-                asked.answers[i] = Answer(Grant.WAITING, place=1)
+    async def _expire(self, gates: Mapping[str, Gate], sight: Sight) -> None:
+        """Declare the overdue dead, if that may be judged now, and drop what the dead held.
 
-    async def _expire(self, gates: Sequence[Gate], sight: _Sight) -> None:
-        """Declare the overdue dead, if that may be judged now, and drop what the dead held."""
+        Who lives is asked about old permits.
+        """
         now, mark = sight.gates.now, sight.mark.looked(sight.gates.now)
         judges = mark.judges(now)
         if mark != sight.mark:
@@ -262,16 +244,22 @@ class PermitStore:
         terms: dict[str, int] = {}  # of those who live
         late: list[str] = []
         deaths: list[Change] = []
-        for worker, (row, own) in (await self._registered(gates)).items():
+        registered = await self._registered(gates.values())
+        for worker, (row, own) in registered.items():
             terms[worker] = own.term
-            if judges and own.overdue(now):
+            if judges and own.overdue(now, mark.slowest):
                 late.append(worker)
                 deaths.append(permit_rows.death_change(row, own, now))
         for worker, died in zip(late, await self.swap(deaths), strict=True):
             if died:
                 del terms[worker]
-        for gate in gates:
+        for gate in gates.values():
             gate.expire(lambda worker, term: terms.get(worker) != term, judges, now)
+            if judges:
+                gate.mend(mark.lease, now)
+        for worker in late:
+            del registered[worker]
+        await self._forgotten.ask(gates, registered, now)
 
     async def _registered(self, gates: Iterable[Gate]) -> dict[str, tuple[Row, Registration]]:
         """The registrations of all who hold or wait, but for those declared dead."""
@@ -282,15 +270,3 @@ class PermitStore:
             for worker, row in zip(workers, rows, strict=True)
             if row is not None and (own := unpack(row, Registration)) and not own.dead
         }
-
-
-def _gates(
-    keys: Sequence[str], rows: Sequence[Row | None], now: Now, *, mend: bool = False
-) -> _Gates:
-    by_key = dict(zip(keys, rows, strict=True))
-    gates = {
-        key: gate for key, row in by_key.items() if (gate := read_gate(row, mend=mend)) is not None
-    }
-    for gate in gates.values():
-        gate.turn(now)
-    return _Gates(now, by_key, gates)

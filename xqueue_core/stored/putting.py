@@ -9,18 +9,22 @@ from xqueue_core.calls import Accepted, Capabilities, Put
 from xqueue_core.checks import packed
 from xqueue_core.commands import Accept
 from xqueue_core.errors import Unavailable
+from xqueue_core.recurring.standing import Standing, fired
 from xqueue_core.stored import layout
-from xqueue_core.stored.layout import ScheduleRow, Unique
+from xqueue_core.stored.layout import Unique
 from xqueue_core.stored.records import ABSENT, Change, Group, Row
 from xqueue_core.stored.tasks import ROUNDS, Tasks, encoded, rings, stated
-from xqueue_core.task import Record, Task
+from xqueue_core.task import Record, Slot, Task
 from xqueue_core.transitions import apply
 
 
 class _Seen(NamedTuple):
-    """What a batch of puts needs to know; empty for tasks with neither keys nor slots."""
+    """What a batch of puts needs to know; empty for tasks with neither keys nor slots.
 
-    rows: Mapping[str, Row | None]
+    ``rows`` has schedules as they will be once the slots before in the batch have been recorded.
+    """
+
+    rows: dict[str, Row | None]
     lines: frozenset[tuple[str, str]]
     paused: Mapping[str, float]
     at: float
@@ -74,22 +78,23 @@ class Putter:
         """Try to insert what is left; returns what must be tried again."""
         seen = await self._look([tasks[i] for i in todo])
         groups: list[Group] = []
-        tried: list[tuple[int, Sequence[str]]] = []
+        tried: list[tuple[int, Sequence[str], str]] = []
         for i in todo:
-            known = _known(tasks[i], seen)
-            if known:
-                self._duplicate(tasks[i], known, answers, i, duplicates)
+            group, rung, of = _plan(tasks[i], raws[i], seen, i)
+            if group is None:
+                self._duplicate(tasks[i], of, answers, i, duplicates)
                 continue
-            group, rung = _insert(tasks[i], raws[i], seen, i)
             groups.append(group)
-            tried.append((i, rung))
+            tried.append((i, rung, of))
         taken = []
         swapped = await self._records.swap(groups) if groups else ()
-        for (i, rung), inserted in zip(tried, swapped, strict=True):
-            if inserted:
-                topics.update(rung)
-            else:
+        for (i, rung, of), done in zip(tried, swapped, strict=True):
+            if not done:
                 taken.append(i)
+                continue
+            topics.update(rung)  # which also tells that something was changed
+            if of:
+                self._duplicate(tasks[i], of, answers, i, duplicates)
         if not taken:
             return []
         rows = await self._records.load([f"t/{tasks[i].id}" for i in taken])
@@ -126,7 +131,29 @@ class Putter:
         counts[name] = counts.get(name, 0) + 1
 
 
-def _insert(task: Task, raw: bytes, seen: _Seen, nth: int) -> tuple[Group, Sequence[str]]:
+def _plan(task: Task, raw: bytes, seen: _Seen, nth: int) -> tuple[Group | None, Sequence[str], str]:
+    """What to write, the topics to ring then, and the task this one duplicates, "" if none.
+
+    A duplicate by its unique key alone still consumes its slot.
+    """
+    if not seen.rows:
+        return *_insert(task, raw, seen, nth), ""
+    own = seen.rows.get(f"t/{task.id}")
+    if own is not None:
+        return None, (), _original(task.id, own)
+    slot = None
+    if task.slot:
+        slot = _fire(task.slot, seen)
+        if slot is None:
+            return None, (), task.id
+    if of := _holder(task, seen):
+        return (Group([slot]), (slot.key,), of) if slot else (None, (), of)
+    return *_insert(task, raw, seen, nth, slot), ""
+
+
+def _insert(
+    task: Task, raw: bytes, seen: _Seen, nth: int, slot: Change | None = None
+) -> tuple[Group, Sequence[str]]:
     """The group that makes the task exist, on condition that nothing of it exists yet.
 
     And the topics to ring then.
@@ -144,32 +171,31 @@ def _insert(task: Task, raw: bytes, seen: _Seen, nth: int) -> tuple[Group, Seque
         until = None if task.unique_for is None else seen.at + task.unique_for
         unique = layout.pack(Unique(task.id, until))
         changes.append(Change(key, row.version if row else ABSENT, unique, alarm=until))
-    if task.slot:
-        key = f"schedule/{task.slot.schedule}"
-        row = seen.rows.get(key)
-        fired = layout.pack(ScheduleRow(task.slot.version, task.slot.at))
-        version = row.version if row else ABSENT
-        changes.append(Change(key, version, fired, layout.SCHEDULES))
+    if slot is not None:
+        changes.append(slot)
     counts = layout.deltas(task, None, record, did.verdict)
     return Group(changes, encoded(did), counts), rings(record, task)
 
 
-def _known(task: Task, seen: _Seen) -> str:
-    """The task that this one would duplicate, as far as was read; "" if none is known."""
-    if not seen.rows:
+def _holder(task: Task, seen: _Seen) -> str:
+    """The task that holds this one's unique key, as far as was read; "" if none is known."""
+    if not task.unique_key:
         return ""
-    own = seen.rows.get(f"t/{task.id}")
-    if own is not None:
-        return _original(task.id, own)
-    if task.unique_key:
-        held = layout.unpack(seen.rows.get(_unique_key(task)), Unique)
-        if held is not None and (held.until is None or held.until > seen.at):
-            return held.of
-    if task.slot:
-        fired = layout.unpack(seen.rows.get(f"schedule/{task.slot.schedule}"), ScheduleRow)
-        if fired is not None and (task.slot.at <= fired.last or task.slot.version < fired.version):
-            return task.id
-    return ""
+    held = layout.unpack(seen.rows.get(_unique_key(task)), Unique)
+    return held.of if held and (held.until is None or held.until > seen.at) else ""
+
+
+def _fire(slot: Slot, seen: _Seen) -> Change | None:
+    """The change that fires a slot, and is known to what follows; None if it has been fired."""
+    key = f"schedule/{slot.schedule}"
+    row = seen.rows.get(key)
+    new = fired(layout.unpack(row, Standing), slot, seen.at)
+    if new is None:
+        return None
+    body = layout.pack(new)
+    if row is not None:  # of a new row nobody knows the version: what follows takes another round
+        seen.rows[key] = row._replace(version=row.version + 1, body=body)
+    return Change(key, row.version if row else ABSENT, body, layout.SCHEDULES)
 
 
 def _original(id: str, row: Row) -> str:

@@ -53,7 +53,7 @@ class StoredQueue(TaskQueue):
         self._putter = Putter(tasks, capabilities)
         self._leaser = Leaser(tasks, self._upkeep.run_due)
         self._keeper = Keeper(tasks)
-        self._controller = Controller(tasks)
+        self._controller = Controller(tasks, capabilities)
 
     async def put(self, tasks: Sequence[Task]) -> Sequence[Accepted]:
         return await self._putter.put(tasks)

@@ -73,11 +73,16 @@ class StoredSemaphore(Semaphore):
         return answers
 
     async def renew(
-        self, worker: str, permits: Sequence[Permit], watch: Sequence[str], lease: float
+        self,
+        worker: str,
+        permits: Sequence[Permit],
+        watch: Sequence[str],
+        lease: float,
+        heartbeat: float = 0.0,
     ) -> Renewed:
         """Renew a worker's registration, and with it all its permits."""
         keys = list(dict.fromkeys([*(permit.key for permit in permits), *watch]))
-        rows, term, now = await self._store.beat(worker, lease, keys)
+        rows, term, now = await self._store.beat(worker, (lease, heartbeat), permits, keys)
         await self._sweep_if_due()
         return _renewed(dict(zip(keys, rows, strict=True)), permits, watch, (worker, term), now)
 

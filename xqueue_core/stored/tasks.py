@@ -6,6 +6,7 @@ rules about versions, counts, unique keys, tombstones and quarantine are here an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.quarantine import forget, key_of, set_aside, stray_type
 from xqueue_core.stored.reads import Kept, Read, Recent, decoded
 from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row, Scan
+from xqueue_core.stored.still import noted, put_off
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
 
@@ -38,8 +40,8 @@ EVENTS = "events"
 #: Bell topic of a new earliest due time.
 DUE = "due"
 _ANY_CHANGE = (EVENTS,)
-#: Shortest and longest time until a wait that stands still is looked at again (seconds).
-STILL = (1.0, 60.0)
+
+logger = logging.getLogger("xqueue.stored")
 
 _encode_event = msgspec.msgpack.Encoder().encode
 
@@ -104,6 +106,21 @@ class Tasks:
         topics: set[str] = set()
         with stated(topics):
             return await self._apply(jobs, answers, topics)
+
+    async def each(self, jobs: Sequence[Job]) -> list[Applied | None]:
+        """The same for upkeep: what cannot be written holds up nobody else; its answer is None.
+
+        Raises Unavailable and Unknown, which concern all of them.
+        """
+        try:
+            return list(await self.apply(jobs))
+        except (Unavailable, Unknown):
+            raise
+        except Exception:
+            if len(jobs) == 1:
+                logger.exception("%s cannot be changed: %s", jobs[0].id, jobs[0].command)
+                return [None]
+        return [answer for job in jobs for answer in await self.each([job])]
 
     async def _apply(
         self, jobs: Sequence[Job], answers: list[Applied], topics: set[str]
@@ -313,12 +330,11 @@ def _buried(
 def _rearm(row: Row, task: Task, record: Record, at: float, lane: LaneRow) -> Group:
     """Put the alarm of a row that was found too early where it belongs."""
     bucket, order, alarm = layout.place(task, record, at, lane.paused_for(at))
+    changes = []
     if lane.paused and alarm is not None and not record.state.final:
-        # The end of the wait recedes while the lane is paused: look again ever more seldom.
-        still = max(STILL[0], min(STILL[1], (at - lane.paused_since) / 2))
-        due = record.due_at if record.state is State.SCHEDULED else at + still
-        alarm = max(alarm, min(due, at + still))
-    return Group([Change(row.key, row.version, row.body, bucket, order, alarm)])
+        alarm = put_off(record, alarm, at, lane)
+        changes = [noted(task.lane)]
+    return Group([Change(row.key, row.version, row.body, bucket, order, alarm), *changes])
 
 
 def _unique_key(task: Task) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xqueue_core.commands import Command, Expire, Expunge, Promote, Said
-from xqueue_core.stored import layout
+from xqueue_core.stored import layout, still
 from xqueue_core.stored.layout import Unique
 from xqueue_core.stored.records import Change, Group, Now, Row
 from xqueue_core.stored.tasks import Job, Tasks
 
 #: Rows whose alarms are served in one go.
 BATCH = 500
+#: Seconds until what could not be written is tried again.
+AGAIN = 60.0
 #: The event log is trimmed this often (seconds).
 TRIM_EVERY = 60.0
 
@@ -50,20 +52,27 @@ class Upkeep:
         for row in rows:
             if row.key.startswith("t/"):
                 jobs.append(Job(row.key[2:], _wanted(row), row))
+            elif row.key.startswith(still.KIND):
+                found, further = await still.page(self._records, row, now)
+                jobs += [Job(one.key[2:], still.LOOK, one) for one in found]
+                groups.append(Group([further]))
             else:
                 groups.append(Group([_other(row, now)]))
         if groups:
             await self._records.swap(groups)
         if jobs:
-            done = await self._tasks.apply(jobs)
+            done = list(zip(jobs, await self._tasks.each(jobs), strict=True))
             # A scheduled task that has waited too long expires as soon as it is due.
             again = [
                 Job(job.id, Expire())
-                for job, applied in zip(jobs, done, strict=True)
-                if applied.said is Said.EARLY and isinstance(job.command, Promote)
+                for job, applied in done
+                if applied and applied.said is Said.EARLY and isinstance(job.command, Promote)
             ]
             if again:
-                await self._tasks.apply(again)
+                await self._tasks.each(again)
+            failed = [job.row for job, applied in done if applied is None and job.row]
+            if failed:
+                await self._records.swap([Group([_put_off(row, now)]) for row in failed])
 
 
 def _wanted(row: Row) -> Command:
@@ -74,6 +83,12 @@ def _wanted(row: Row) -> Command:
     if kind in ("ready", "line"):
         return Expire()
     return Expunge()
+
+
+def _put_off(row: Row, now: Now) -> Change:
+    """Try again later what cannot be done now, or it would be found due at every look."""
+    alarm = now.wall + AGAIN
+    return Change(row.key, row.version, row.body, row.bucket, row.order, alarm)
 
 
 def _other(row: Row, now: Now) -> Change:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from xqueue_core.abc import TaskView
+from xqueue_core.recurring.standing import Standing
 from xqueue_core.stored import layout
 from xqueue_core.stored.infos import read_info, read_progress
-from xqueue_core.stored.layout import LaneRow, Orders, ScheduleRow, TypeRow, WorkerRow
+from xqueue_core.stored.layout import LaneRow, Orders, TypeRow, WorkerRow
 from xqueue_core.stored.listing import counts, page, rows_of
 from xqueue_core.stored.notifier import progress_key, read_event
 from xqueue_core.stored.options import StoredOptions
@@ -85,12 +86,18 @@ class StoredView(TaskView):
         ]
 
     async def schedules(self) -> Sequence[Schedule]:
-        """Recurring schedules that have fired."""
+        """Recurring schedules that were announced or have fired."""
         rows = await rows_of(self._records, layout.SCHEDULES)
         return [
-            Schedule(name=row.key.removeprefix("schedule/"), version=fired.version, last=fired.last)
+            Schedule(
+                name=row.key.removeprefix("schedule/"),
+                version=one.version,
+                last=one.last,
+                rule=one.rule,
+                seen=one.seen,
+            )
             for row in rows
-            if (fired := layout.unpack(row, ScheduleRow)) is not None
+            if (one := layout.unpack(row, Standing)) is not None
         ]
 
     async def _oldest(self, stats: Stats) -> None:

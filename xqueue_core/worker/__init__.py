@@ -7,7 +7,24 @@ Several small objects, each with one duty: :mod:`~.fetcher` asks for work, :mod:
 :mod:`~.worker` is the shell of threads around it.
 """
 
-from xqueue_core.worker.duties import Exit
-from xqueue_core.worker.worker import Worker
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xqueue_core.worker.duties import Exit
+    from xqueue_core.worker.worker import Worker
 
 __all__ = ["Exit", "Worker"]
+
+#: Loaded when asked for: a child process, of which there is one per isolated task, needs no engine.
+_HOMES = {"Exit": "duties", "Worker": "worker"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from xqueue_core.task import Event
-from xqueue_core.worker.job import Job, Recall, Tell
+from xqueue_core.worker.job import Job, Recall, Resize, Tell
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 Schedule = Callable[[Callable[[], None]], Any]
 
 #: What goes to the handlers: jobs to run and words about them.
-Inward = Job | Tell | Recall
+Inward = Job | Tell | Recall | Resize
 #: What comes back: jobs that ended, and progress.
 Outward = Job | Event
 

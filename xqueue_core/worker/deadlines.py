@@ -6,10 +6,10 @@ alarm for the earliest deadline is enough: when it goes off, all of them are loo
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Set
 
+from xqueue_core.worker.host import Host, Stoppable
 from xqueue_core.worker.job import Job
 
 #: Looks are at least this far apart, which bounds what many different deadlines cost (seconds).
@@ -20,13 +20,18 @@ class Deadlines:
     """Calls ``expired`` for each running job whose deadline has passed, once."""
 
     def __init__(
-        self, running: Set[Job], clock: Callable[[], float], expired: Callable[[Job], None]
+        self,
+        running: Set[Job],
+        host: Host,
+        clock: Callable[[], float],
+        expired: Callable[[Job], None],
     ) -> None:
         self._running = running
+        self._host = host
         self._clock = clock
         self._expired = expired
         self._next = math.inf
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: Stoppable | None = None
 
     def watch(self, deadline: float) -> None:
         """A job with this deadline has started."""
@@ -44,7 +49,7 @@ class Deadlines:
         self._next = at
         if at < math.inf:
             wait = max(RESOLUTION, at - self._clock())
-            self._alarm = asyncio.get_running_loop().call_later(wait, self._look)
+            self._alarm = self._host.later(wait, self._look)
 
     def _look(self) -> None:
         now = self._clock()

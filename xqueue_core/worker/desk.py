@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from xqueue_core.calls import Held
+from xqueue_core.handlers import Kind
 from xqueue_core.worker.job import Job
 
 
@@ -14,37 +15,35 @@ class Desk:
     Used on the engine's loop only.
     """
 
-    def __init__(self, slots: int, prefetch: int, threads: int) -> None:
+    def __init__(self, slots: int, prefetch: int, threads: int, children: int = 1) -> None:
         self.slots = slots
         self.prefetch = prefetch
-        self.threads = threads
+        self._threads = threads + min(prefetch, threads // 4)
+        self._children = children + min(prefetch, max(1, children // 4))
         self.active: set[Job] = set()
         self.settling: set[Job] = set()
         self._threaded = 0
-        self._alone = 0
+        self._isolated = 0
+        #: True while nothing may come: one waits to be alone here, or is.
+        self.solitary = False
 
     def take(self, job: Job) -> None:
         """A delivery has come."""
         self.active.add(job)
-        if not job.spec.is_async:
-            self._threaded += 1
-        if job.alone:
-            self._alone += 1
+        self._count(job.spec.kind, 1)
+        job.waits = job.alone
 
     def leave(self, job: Job) -> None:
         """Its slot is free again; what is left is to settle it, unless it is lost."""
         self.active.remove(job)
-        if not job.spec.is_async:
-            self._threaded -= 1
-        if job.alone:
-            self._alone -= 1
+        self._count(job.spec.kind, -1)
         if not job.lost:
             self.settling.add(job)
 
     @property
     def room(self) -> int:
         """How many deliveries may be fetched: free slots and the prefetch."""
-        if self._alone:
+        if self.solitary:
             return 0
         return max(0, self.slots + self.prefetch - len(self.active))
 
@@ -53,11 +52,20 @@ class Desk:
         """Free slots, beyond what is here already."""
         return max(0, self.slots - len(self.active))
 
-    @property
-    def thread_room(self) -> int:
-        """How many deliveries for plain functions may be fetched."""
-        ahead = min(self.prefetch, self.threads // 4)
-        return max(0, min(self.room, self.threads + ahead - self._threaded))
+    def room_of(self, kind: Kind) -> int:
+        """How many deliveries for handlers of a kind may be fetched: a few beyond what can run."""
+        room = self.room
+        if kind is Kind.THREAD:
+            room = min(room, self._threads - self._threaded)
+        elif kind is Kind.PROCESS:
+            room = min(room, self._children - self._isolated)
+        return max(0, room)
+
+    def _count(self, kind: Kind, by: int) -> None:
+        if kind is Kind.THREAD:
+            self._threaded += by
+        elif kind is Kind.PROCESS:
+            self._isolated += by
 
     def held(self) -> tuple[list[Job], list[Held]]:
         """Everything a heartbeat must name: what runs or waits here, and settles under way."""
@@ -72,4 +80,4 @@ class Desk:
 
 def held(jobs: Collection[Job]) -> list[Held]:
     """The jobs as a heartbeat names them."""
-    return [Held(job.delivery.task.id, job.delivery.token) for job in jobs]
+    return [Held(job.delivery.task.id, job.delivery.token, job.waits) for job in jobs]

@@ -1,84 +1,114 @@
-"""An engine's life: registering, the loops that run side by side, draining, leaving."""
+"""An engine's life: registering, the loops that run side by side, and when it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from typing import Any
 
 from xqueue_core.calls import Declare, Did
-from xqueue_core.errors import BrokerError, ConfigError
-from xqueue_core.task import HandBack
+from xqueue_core.errors import BrokerError, ConfigError, WorkerIdTaken
+from xqueue_core.worker import report
+from xqueue_core.worker.ending import Ending, ended
 from xqueue_core.worker.engine import Engine
-from xqueue_core.worker.job import Job, Tell, Told
 from xqueue_core.worker.keeper import Caretaker
-from xqueue_core.worker.link import deadline
-from xqueue_core.worker.outcomes import timed_out
+from xqueue_core.worker.pacing import Busy, Pacing
+from xqueue_core.worker.scheduler import Scheduler
 from xqueue_core.worker.tools import Backoff
 
 logger = logging.getLogger("xqueue.worker")
 
 #: Seconds until the ledger is asked for again after that failed.
 STATS_AGAIN = 1.0
-#: Seconds that a coroutine which was cancelled at the end of a drain has to end.
-LAST_WORDS = 1.0
-#: Seconds that the last outcomes and the last heartbeat may take while the broker is away.
-FAREWELL = 5.0
+#: Seconds until it is said again that a broker cannot be used yet: doubling, at most.
+SAID_AGAIN, LONGEST = 5.0, 60.0
 
 
 class Exit(Enum):
     """Why a worker ended."""
 
     STOPPED = "stopped"
+    ORDERED = "ordered"  # by an operator
     EMPTY = "empty"  # ``burst``: nothing was left
-    RECYCLE = "recycle"  # its process must be replaced: code in it cannot be stopped
+    RECYCLE = "recycle"  # by itself: its process must be replaced, code in it cannot be stopped
 
 
 class Life:
     """Runs an engine from registration to the last heartbeat.
 
     :meth:`stop` may be called before, while and after :meth:`run` runs, on the engine's loop.
+    ``busy`` is called once a second; ``scheduler`` fires recurring tasks. ``semaphore`` says
+    where limits live, for people.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        busy: Callable[[Busy], None] | None = None,
+        scheduler: Scheduler | None = None,
+        semaphore: str = "of the broker",
+    ) -> None:
         self._engine = engine
+        self._semaphore = semaphore
+        self._busy = busy
+        self._scheduler = scheduler
         self._tools = engine.tools
+        self._asked = False
         self._hurry = asyncio.Event()
-        self.abandoned = False  # code of deliveries that were given up may run on
+        self._ending = Ending(engine, self._hurry)
+
+    @property
+    def abandoned(self) -> bool:
+        """True if code of deliveries that were given up may run on."""
+        return self._ending.abandoned
 
     def stop(self) -> None:
         """Drain: finish within the grace time. Called again: hand everything back at once."""
-        if self._engine.stopping.is_set():
+        if self._asked:  # not merely ordered, or to be replaced: it drains for that already
             self._hurry.set()
+        self._asked = True
         self._engine.stopping.set()
 
     async def run(self) -> Exit:
         """Work until stopped; nothing of this engine runs any more when it returns."""
         engine = self._engine
         if not await self._begin():
-            await self._leave()
-            return Exit.STOPPED
+            await self._ending.leave()
+            return self._stopped()
         stop = asyncio.create_task(engine.stopping.wait())
         empty = asyncio.create_task(self._emptied())
+        vital = [asyncio.create_task(duty) for duty in (engine.keeper.run(), engine.settler.run())]
         duties = [asyncio.create_task(duty) for duty in self._duties()]
         fetching = asyncio.create_task(engine.fetcher.run())
         try:
             await asyncio.wait(
-                {stop, empty, fetching, *duties}, return_when=asyncio.FIRST_COMPLETED
+                {stop, empty, fetching, *vital, *duties}, return_when=asyncio.FIRST_COMPLETED
             )
-            _raise_failed([fetching, empty, *duties])
+            _raise_failed([fetching, empty, *vital, *duties])
             if not (engine.stopping.is_set() or empty.done()):
                 raise RuntimeError("a loop of the engine ended by itself")
-            exit = Exit.EMPTY if empty.done() else Exit.STOPPED
-            await _end([stop, empty])
-            await self._drain(fetching)
-            _raise_failed(duties)
+            done = empty.done()
+            await ended([stop, empty])
+            await self._ending.drain(fetching)
+            _raise_failed([*vital, *duties])
+            await ended([fetching, *duties])
+            await self._ending.last_words()
+            _raise_failed(vital)
+        except WorkerIdTaken:
+            self._ending.disown()
+            raise
         finally:
-            await _end([stop, empty, fetching, *duties])
-        await self._leave()
-        return Exit.RECYCLE if engine.hopeless else exit
+            await ended([stop, empty, fetching, *vital, *duties])
+        await self._ending.leave()
+        # Whoever wants it to end wants no other in its place, whatever code is left in it.
+        if engine.hopeless and not (self._asked or engine.ordered):
+            return Exit.RECYCLE
+        return Exit.EMPTY if done else self._stopped()
+
+    def _stopped(self) -> Exit:
+        return Exit.ORDERED if self._engine.ordered else Exit.STOPPED
 
     # -- beginning -------------------------------------------------------------------------------
 
@@ -93,7 +123,7 @@ class Life:
                 return True
             return False
         finally:
-            await _end([first, stop])
+            await ended([first, stop])
 
     async def _first(self) -> None:
         engine = self._engine
@@ -102,19 +132,32 @@ class Life:
         beating = asyncio.create_task(engine.keeper.run())
         try:
             await self._until(self._declare_types)
-            await self._until(engine.limiter.declare)
-            await self._until(engine.renewal.renew)
+            # Any lane may have an operator's limit, which only the semaphore knows: until it
+            # has answered, nothing can start in any lane without a risk for G6.
+            lanes = ", ".join(engine.lanes)
+            away = f"the semaphore {self._semaphore} cannot be used yet, and may know of limits"
+            waiting = f"{away}: nothing starts until it can (lanes: {lanes})"
+            await self._until(engine.limiter.declare, waiting)
+            await self._until(engine.renewal.renew, waiting)
+            if self._scheduler is not None:
+                await self._until(self._scheduler.begin)
         finally:
-            await _end([beating])
+            await ended([beating])
 
-    async def _until(self, call: Callable[[], Awaitable[None]]) -> None:
+    async def _until(
+        self, call: Callable[[], Awaitable[None]], failing: str = "the broker cannot be used yet"
+    ) -> None:
+        """Repeat a call until it succeeds; now and then it is said that it does not."""
         backoff = Backoff(self._tools)
+        due, pause = self._tools.clock(), SAID_AGAIN
         while True:
             try:
                 return await call()
             except BrokerError as error:
-                if await backoff.wait() == 1:
-                    logger.warning("the broker cannot be used yet: %s", error)
+                if (now := self._tools.clock()) >= due:
+                    logger.warning("%s: %s", failing, error)
+                    due, pause = now + pause, min(LONGEST, 2 * pause)
+            await backoff.wait()
 
     async def _declare_types(self) -> None:
         engine = self._engine
@@ -130,14 +173,19 @@ class Life:
     # -- side by side ----------------------------------------------------------------------------
 
     def _duties(self) -> list[Coroutine[Any, Any, None]]:
-        """Loops that run until they are cancelled; one that ends is a bug."""
+        """Loops that run until they are cancelled; one that ends is a bug.
+
+        Beside the heartbeat and the settler, which outlive them.
+        """
         engine = self._engine
         duties = [
-            engine.keeper.run(),
-            engine.settler.run(),
             Caretaker(engine.faces.queue, self._tools).run(),
             engine.publisher.run(),
         ]
+        if self._busy is not None or engine.options.min_concurrency is not None:
+            duties.append(Pacing(engine, self._busy).run())
+        if self._scheduler is not None:
+            duties.append(self._scheduler.run())
         if engine.faces.semaphore is None:
             return duties
         return [
@@ -169,12 +217,35 @@ class Life:
     async def _emptied(self) -> None:
         """For ``burst``: wait until nothing is left to do in the lanes served."""
         engine = self._engine
+        engine.settler.gave_up = engine.changed.set
         while True:
             await engine.changed.wait()
             engine.changed.clear()
-            idle = not engine.desk.active and engine.settler.idle and engine.barren
-            if engine.options.burst and idle and not await self._pending():
-                return
+            if engine.options.burst and engine.barren and self._idle() and await self._nothing():
+                break
+        if lost := engine.settler.spent:
+            text = "ending without the outcomes of %s: the broker does not take them"
+            logger.error(text, report.listed(lost))
+
+    def _idle(self) -> bool:
+        """True if no task is here, but for those whose outcomes nobody takes."""
+        return not self._engine.desk.active and self._engine.settler.done
+
+    async def _nothing(self) -> bool:
+        """True if nothing is left; nothing is fetched after that.
+
+        What a call under way has taken is no longer pending and not here yet, so the ledger is
+        asked when no call is.
+        """
+        fetcher = self._engine.fetcher
+        await fetcher.hold()
+        left = True
+        try:
+            left = not self._idle() or bool(await self._pending())
+        finally:
+            if left:
+                fetcher.resume()
+        return not left
 
     async def _pending(self) -> int:
         """How many tasks wait in lanes that are not paused; parked ones count."""
@@ -195,101 +266,9 @@ class Life:
             for row in lane.types.values()
         )
 
-    # -- the end ---------------------------------------------------------------------------------
-
-    async def _drain(self, fetching: asyncio.Task[None]) -> None:
-        engine = self._engine
-        engine.stopping.set()
-        logger.info("stopping: %d tasks are here", len(engine.desk.active))
-        engine.fetcher.close()
-        engine.limiter.close()
-        engine.recall("stop")
-        await self._finished(engine.options.grace)
-        if engine.desk.active:
-            logger.info("handing back %d tasks", len(engine.desk.active))
-            for job in list(engine.desk.active):
-                engine.send(Tell(job, Told.STOP))
-            await self._finished(LAST_WORDS, hurry=False)
-        self._give_up()
-        await self._within(FAREWELL, lambda: engine.settler.idle and fetching.done())
-
-    async def _finished(self, seconds: float, *, hurry: bool = True) -> None:
-        """Wait until nothing runs, for so long; a second stop ends the wait."""
-        engine = self._engine
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._tools.sleep(seconds))]
-        if hurry:
-            waits.append(asyncio.create_task(_waited(self._hurry)))
-        try:
-            while self._worth_waiting() and not any(one.done() for one in waits):
-                engine.changed.clear()
-                change = asyncio.create_task(_waited(engine.changed))
-                await asyncio.wait([*waits, change], return_when=asyncio.FIRST_COMPLETED)
-                await _end([change])
-        finally:
-            await _end(waits)
-
-    def _worth_waiting(self) -> bool:
-        """False if nothing runs but code that cannot be stopped."""
-        hopeless = self._engine.watchman.hopeless()
-        return len(hopeless) < len(self._engine.desk.active)
-
-    def _give_up(self) -> None:
-        """The process is about to end, and code in it will not: settle in its stead."""
-        engine = self._engine
-        # Before anything is settled: a loop that comes to itself now must not start what
-        # another worker is about to.
-        engine.term.end()
-        self.abandoned = bool(engine.desk.active)
-        now = self._tools.clock()
-        for job in list(engine.desk.active):
-            late = job.started and deadline(job) <= now
-            engine.finish(job, timed_out(job, self._tools.random.random) if late else _left(job))
-
-    async def _within(self, seconds: float, done: Callable[[], bool]) -> None:
-        limit = asyncio.ensure_future(self._tools.sleep(seconds))
-        try:
-            while not done() and not limit.done():
-                await self._tools.sleep(0.005)
-        finally:
-            await _end([limit])
-
-    async def _leave(self) -> None:
-        """The last words: what progress there is, permits, the last heartbeat."""
-        engine = self._engine
-        limit = asyncio.ensure_future(self._farewell())
-        sleep = asyncio.ensure_future(self._tools.sleep(FAREWELL))
-        await asyncio.wait({limit, sleep}, return_when=asyncio.FIRST_COMPLETED)
-        await _end([limit, sleep])
-        logger.info("worker %s has stopped", engine.worker)
-
-    async def _farewell(self) -> None:
-        engine = self._engine
-        try:
-            await engine.publisher.flush()
-            await engine.permits.flush()
-        except BrokerError as error:
-            logger.info("permits were left to expire: %s", error)
-        await engine.keeper.beat(leaving=True)
-
-
-def _left(job: Job) -> HandBack:
-    return HandBack(ran=bool(job.started), reason="stop")
-
-
-async def _waited(event: asyncio.Event) -> None:
-    await event.wait()
-
 
 def _raise_failed(tasks: list[asyncio.Task[None]]) -> None:
     """A loop that ended by an error is a bug: it must not go unnoticed."""
     for task in tasks:
         if task.done() and not task.cancelled():
             task.result()
-
-
-async def _end(futures: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel, and wait until they have ended."""
-    tasks = list(futures)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

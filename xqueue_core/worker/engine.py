@@ -12,17 +12,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import BeatReply, Delivery, Hold, Leased, Settled
+from xqueue_core.handlers import Kind
 from xqueue_core.task import AnyOutcome, HandBack, Parked
+from xqueue_core.worker import report
 from xqueue_core.worker.crossing import Crossing, Outward
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.fetcher import Asked, Fetcher
-from xqueue_core.worker.job import Job, Recall, Stage, Tell, Told
+from xqueue_core.worker.job import Job, Recall, Resize, Stage, Tell, Told
 from xqueue_core.worker.keeper import Keeper, Person
 from xqueue_core.worker.keys import Keys
 from xqueue_core.worker.limiter import Limiter
 from xqueue_core.worker.lines import Lines
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.outcomes import of_unstarted, unable
+from xqueue_core.worker.pauses import Pauses
 from xqueue_core.worker.permits import PermitDesk
 from xqueue_core.worker.progress import Publisher
 from xqueue_core.worker.renewal import Renewal
@@ -47,6 +50,8 @@ class Engine:
         lanes: the lanes served.
     """
 
+    _full = False  # too many outcomes waited when the fetcher last looked
+
     def __init__(
         self,
         worker: str,
@@ -68,27 +73,58 @@ class Engine:
         self.specs = specs
         self.send = crossing.inward.send
         self.barren = False  # nothing was found in the lanes that are not paused
+        self.more = False  # the last call brought all that there was room for
+        self.fixed = False  # the number of slots was set by hand
         self.stopping = asyncio.Event()  # an order to stop, or a hopeless thread
         self.hopeless = False
+        self.ordered = False  # an operator ordered it to stop
         self.changed = asyncio.Event()
-        self.desk = Desk(options.concurrency, options.prefetch, options.threads)
+        slots = options.slots
+        self.desk = Desk(slots, options.ahead(slots), options.threads, options.children)
         most = 2 * (options.concurrency + options.prefetch)
         self.settler = Settler(faces.queue, tools, self._settled, max(most, 1000))
         self.watchman = Watchman(self.desk, options, tools.clock)
         self.publisher = Publisher(faces.notifier)
         self.permits = PermitDesk(faces.semaphore, worker, options, tools)
         self.keys = Keys(faces.semaphore, self.permits, options, tools, self._start, self.finish)
-        self.solitary = Solitary(self.desk, options.grace, tools.clock, self._enter, self.finish)
-        self.lines = Lines(faces.queue, faces.semaphore, self.lanes, tools)
-        self.limiter = Limiter(
-            faces.semaphore, self.permits, self.desk, self._limits(), options, tools, self._poke
+        self.solitary = Solitary(
+            self.desk,
+            options.grace,
+            tools.clock,
+            self._enter,
+            self._start,
+            self.finish,
+            lambda: self.keeper.soon(),
         )
+        self.lines = Lines(faces.queue, faces.semaphore, self.lanes, tools)
+        self.permits.unhurried = self.lines.unhurried
+        self.limiter = self._limiter()
         self.renewal = Renewal(
-            faces.semaphore, self.permits, self.limiter, self.desk, crossing.inward.send
+            faces.semaphore,
+            self.permits,
+            self.limiter,
+            self.keys,
+            self.desk,
+            options,
+            self._recall_one,
         )
         self.keeper = self._keeper(pulse, term)
         self.fetcher = self._fetcher()
+        self.pauses = Pauses(self)
         crossing.outward.connect(self._returned)
+
+    def _limiter(self) -> Limiter:
+        return Limiter(
+            self.faces.semaphore,
+            self.permits,
+            self.desk,
+            self._limits(),
+            self.options,
+            self.tools,
+            self._poke,
+            self._admit,
+            self.finish,
+        )
 
     def _keeper(self, pulse: Faces, term: Term) -> Keeper:
         return Keeper(
@@ -102,13 +138,14 @@ class Engine:
             self._overdue,
             self._told,
             self._poke,
+            self.solitary.acknowledged,
         )
 
     def _fetcher(self) -> Fetcher:
         return Fetcher(
             self.faces.queue,
             self.worker,
-            self._threaded(),
+            self._kinds(),
             self.desk,
             self.limiter,
             self.options,
@@ -116,6 +153,7 @@ class Engine:
             self._arrived,
             self.keeper.register,
             self._brake,
+            lambda: self.term.spell,
         )
 
     def _limits(self) -> dict[str, int | None]:
@@ -125,12 +163,12 @@ class Engine:
                 limits[spec.lane] = spec.max_concurrency
         return limits
 
-    def _threaded(self) -> dict[str, bool]:
-        """Each lane, and whether all its handlers are plain functions."""
-        kinds: dict[str, set[bool]] = {lane: set() for lane in self.lanes}
+    def _kinds(self) -> dict[str, set[Kind]]:
+        """Each lane, and the kinds of its handlers."""
+        kinds: dict[str, set[Kind]] = {lane: set() for lane in self.lanes}
         for spec in self.specs.values():
-            kinds[spec.lane].add(spec.is_async)
-        return {lane: kind == {False} for lane, kind in kinds.items()}
+            kinds[spec.lane].add(spec.kind)
+        return kinds
 
     # -- what leases bring ---------------------------------------------------------------------
 
@@ -141,6 +179,8 @@ class Engine:
             per_lane[lane] = per_lane.get(lane, 0) + 1
             self._take(delivery)
         full = len(leased.deliveries) >= asked.limit
+        if asked.limit:
+            self.more = full
         for want in asked.wants:
             if self.limiter.limited(want.lane):
                 self.limiter.leased(want.lane, want.limit, per_lane.get(want.lane, 0), full)
@@ -150,13 +190,26 @@ class Engine:
             self.limiter.ready(leased.ready)
         found = bool(leased.deliveries or leased.ready)
         wanted = {want.lane for want in asked.wants}
-        self._bare(not found and self.fetcher.paused.union(wanted).issuperset(self.lanes))
+        self.bare(not found and self.fetcher.paused.union(wanted).issuperset(self.lanes))
         if found:
             self.changed.set()
 
-    def _bare(self, barren: bool) -> None:
-        self.barren = barren
-        if barren:
+    def resize(self, slots: int) -> None:
+        """Have so many slots from now on; what runs or waits in those taken away runs on."""
+        self.desk.slots, self.desk.prefetch = slots, self.options.ahead(slots)
+        self.send(Resize(slots))
+        self.limiter.trim()
+        self._poke()
+
+    def fix(self, slots: int) -> None:
+        """Have so many slots, whatever the load."""
+        self.fixed = True
+        self.resize(slots)
+
+    def bare(self, barren: bool) -> None:
+        """There is nothing to be had, or there may be."""
+        self.barren = barren and not self.pauses.blocked
+        if self.barren:
             self.changed.set()
 
     def _take(self, delivery: Delivery) -> None:
@@ -176,13 +229,21 @@ class Engine:
         elif self.solitary.busy:
             self.finish(job, HandBack(reason="alone"))
         elif self.limiter.limited(task.lane) and not self.limiter.take(job):
-            self.finish(job, HandBack(reason="no permit"))
-        elif job.alone:
+            if not self.limiter.keep(job):
+                self.finish(job, HandBack(reason="no permit"))
+        else:
+            self._admit(job)
+
+    def _admit(self, job: Job) -> None:
+        """It has a permit of its lane, if it needs one."""
+        if not job.alone:
+            self._enter(job)
+        elif self.solitary.busy:
+            self.finish(job, HandBack(reason="alone"))
+        else:
             self.recall("alone")
             job.stage = Stage.ASKING
             self.solitary.admit(job)
-        else:
-            self._enter(job)
 
     def _enter(self, job: Job) -> None:
         """Let it through to the handlers, by way of its key's permit if it has a key."""
@@ -193,6 +254,9 @@ class Engine:
             self._start(job)
 
     def _start(self, job: Job) -> None:
+        if job.waits:
+            self.solitary.ready(job)
+            return
         job.stage = Stage.CROSSED
         self.send(job)
 
@@ -209,17 +273,33 @@ class Engine:
         self._poke()
 
     def finish(self, job: Job, outcome: AnyOutcome | None) -> None:
-        """A job has left its slot: settle it, and let its permits serve others."""
+        """A job has ended: settle it, and let its slot and its permits serve others."""
         if job.stage is Stage.ENDED:
             return  # given up at the end of a drain
         job.stage = Stage.ENDED
-        job.lost = job.lost or outcome is None
-        self.desk.leave(job)
-        self.solitary.ended(job)
+        self.free(job)
+        self.left(job, outcome)
+
+    def free(self, job: Job) -> None:
+        """Its permits serve the next, or go back."""
         if job.permit is not None:
             self.limiter.freed(job)
         if job.key_permit is not None:
             self.keys.freed(job)
+
+    @property
+    def why(self) -> str:
+        """Why tasks are handed back at the end."""
+        return "recycle" if self.hopeless else "stop"
+
+    def left(self, job: Job, outcome: AnyOutcome | None) -> None:
+        """It is not here any more: settle it, unless it is lost."""
+        if self.hopeless and type(outcome) is HandBack and outcome.reason == "stop":
+            outcome = HandBack(ran=outcome.ran, reason=self.why)  # its handlers' side cannot know
+        job.lost = job.lost or outcome is None
+        self.desk.leave(job)
+        self.limiter.look()
+        self.solitary.ended(job)
         if outcome is not None and not job.lost:
             self.settler.add(job, outcome)
         else:
@@ -237,29 +317,27 @@ class Engine:
             self.changed.set()
             self.solitary.look()
             self._poke()
+        elif self._full and not self.settler.full:
+            self._full = False
+            self._poke()
 
     # -- what heartbeats bring -------------------------------------------------------------------
 
     def _told(self, jobs: Sequence[Job], reply: BeatReply) -> None:
         for job, hold in zip(jobs, reply.held, strict=True):
-            if hold is not Hold.KEPT and job.stage is not Stage.ENDED:
+            # UNKNOWN tells nothing: if it was lost meanwhile, a later heartbeat says so.
+            if hold in (Hold.CANCELED, Hold.LOST) and job.stage is not Stage.ENDED:
                 self._tell(job, Told.CANCEL if hold is Hold.CANCELED else Told.LOST)
-        paused = frozenset(reply.paused)
-        for lane in paused:
-            self.send(Recall("paused", lane=lane))
-            self._withdraw("paused", lane)
-        if paused != self.fetcher.paused:
-            self.fetcher.paused = paused
-            self._bare(paused.issuperset(self.lanes))
-            self._poke()
+        self.pauses.told(frozenset(reply.paused))
         if reply.quiet != self.fetcher.quiet:
             logger.info("ordered to %s", "be quiet" if reply.quiet else "fetch again")
             self.fetcher.quiet = reply.quiet
             if reply.quiet:
                 self.recall("quiet")
             self._poke()
-        if reply.stop and not self.stopping.is_set():
+        if reply.stop and not self.ordered:
             logger.info("ordered to stop")
+            self.ordered = True
             self.stopping.set()
         self.solitary.look()
 
@@ -271,7 +349,7 @@ class Engine:
         else:
             job.canceled = True
         if job.stage is Stage.ASKING:
-            if self.keys.withdraw(job) or self.solitary.withdraw(job):
+            if self._withdrawn(job):
                 self.finish(job, of_unstarted(why))
         else:
             self.send(Tell(job, why))
@@ -279,25 +357,43 @@ class Engine:
     def recall(self, reason: str) -> None:
         """Hand back whatever has not started."""
         self.send(Recall(reason))
-        self._withdraw(reason, None)
+        self.withdraw(reason, None)
 
-    def _withdraw(self, reason: str, lane: str | None) -> None:
+    def _recall_one(self, recall: Recall) -> None:
+        """What renewals recall: a job that waits here, not yet with the handlers, goes back too."""
+        job = recall.job
+        if job is not None and job.stage is Stage.ASKING and self._withdrawn(job):
+            self.finish(job, HandBack(reason=recall.reason))
+        else:
+            self.send(recall)
+
+    def withdraw(self, reason: str, lane: str | None) -> None:
+        """Hand back what waits here, not yet with the handlers: of one lane, or all."""
         for job in [job for job in self.desk.active if job.stage is Stage.ASKING]:
-            here = lane in (None, job.lane)
-            if here and (self.keys.withdraw(job) or self.solitary.withdraw(job)):
+            if lane in (None, job.lane) and self._withdrawn(job):
                 self.finish(job, HandBack(reason=reason))
+
+    def _withdrawn(self, job: Job) -> bool:
+        """It waited here for a permit, or to be alone, and does so no more."""
+        waited = (self.limiter.withdraw, self.keys.withdraw, self.solitary.withdraw)
+        return any(withdraw(job) for withdraw in waited)
 
     def _overdue(self) -> list[str]:
         late = [job.id for job in self.watchman.overdue()]
-        if late and self.options.recycle and not self.hopeless and self.watchman.hopeless():
-            logger.error("code that cannot be stopped runs on: this process must be replaced")
+        wanted = late and self.options.recycle and not self.hopeless
+        if wanted and (jobs := self.watchman.hopeless()):
+            text = "code that cannot be stopped runs on, so this process must be replaced; %s"
+            logger.error(text, report.listed(jobs))
             self.hopeless = True
             self.stopping.set()
         return late
 
     def _brake(self) -> bool:
         """True while nothing is to come: it could not be settled, or not be started."""
-        return self.settler.full or not self.term.fresh(self.tools.clock())
+        if self.stopping.is_set():
+            return True  # and the drain, which is about to begin, closes the fetcher
+        self._full = self.settler.full
+        return self._full or not self.term.fresh(self.tools.clock())
 
     def _poke(self) -> None:
         self.fetcher.poke()

@@ -1,33 +1,49 @@
-"""Runs deliveries on the handlers' loop: coroutines as tasks, plain functions in threads."""
+"""Decides on the handlers' loop what starts when, when it must end, and reports its end."""
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-import logging
 from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xqueue_core.context import Context
-from xqueue_core.task import AnyOutcome, Canceled, HandBack, Success
+from xqueue_core.handlers import Kind
+from xqueue_core.task import AnyOutcome, Canceled, HandBack
 from xqueue_core.worker import report
-from xqueue_core.worker.crossing import Crossing, Inward, Pipe
+from xqueue_core.worker.bodies import Bodies
+from xqueue_core.worker.coroutines import Coroutines, Ended
+from xqueue_core.worker.crossing import Crossing, Inward
 from xqueue_core.worker.deadlines import Deadlines
-from xqueue_core.worker.job import Job, Recall, Stage, Tell, Told
-from xqueue_core.worker.link import Link, deadline
+from xqueue_core.worker.host import Host
+from xqueue_core.worker.job import Job, Ran, Recall, Resize, Stage, Tell, Told
+from xqueue_core.worker.layers import Layers
+from xqueue_core.worker.link import deadline
 from xqueue_core.worker.options import WorkerOptions
-from xqueue_core.worker.outcomes import BadArguments, of_error, of_unstarted, of_value
+from xqueue_core.worker.outcomes import of_unstarted
 from xqueue_core.worker.progress import Reporter
-from xqueue_core.worker.threads import Threads
+from xqueue_core.worker.runner import Runner
+from xqueue_core.worker.threads import Pool, Threads
 from xqueue_core.worker.tools import Term, Tools
+from xqueue_core.worker.wrapped import InChild, InThread, Wrapped
 
-logger = logging.getLogger("xqueue.worker")
+if TYPE_CHECKING:
+    from xqueue_core.worker.isolation import Children
+
+#: A run that takes longer (seconds) is remembered for a while, as one of so many.
+LONG = 0.5
+PAST = 64
 
 
 class Executor:
-    """Everything here happens on the handlers' loop, but for the bodies of plain functions."""
+    """Everything here happens on the handlers' loop; a :class:`Runner` for each kind of handler
+    runs their code.
+
+    Args:
+        host: the handlers' loop.
+        app: what the handlers' contexts name as their app.
+        state: what the app's lifespan has yielded.
+        base: the contextvars that each handler finds; by default those of the caller.
+    """
 
     def __init__(
         self,
@@ -35,59 +51,112 @@ class Executor:
         options: WorkerOptions,
         tools: Tools,
         term: Term,
-        wake: Callable[[Callable[[], None]], Any],
+        host: Host,
         *,
         worker: str = "",
         app: Any = None,
+        state: Any = None,
+        base: contextvars.Context | None = None,
     ) -> None:
-        self.clock = tools.clock
+        self._clock = tools.clock
         self._out = crossing.outward.send
-        self._slots = options.concurrency
-        self._largest = options.max_result
-        self._random = tools.random.random
+        self._slots = options.slots
         self._term = term
+        self._options, self._tools, self._host, self._app = options, tools, host, app
         self._worker = worker
-        self._app = app
-        self._ready: deque[Job] = deque()
-        self._ready_plain: deque[Job] = deque()
+        self.children: Children | None = None  # what runs isolated handlers, once it was asked for
+        # In the order in which they are served: threads are few, and coroutines never wait long.
+        self._ready: dict[Kind, deque[Job]] = {
+            kind: deque() for kind in (Kind.THREAD, Kind.PROCESS, Kind.COROUTINE)
+        }
         self._running: set[Job] = set()
-        self._threads = Threads(options.threads)
-        self._returned: Pipe[Job] = Pipe(wake)
-        self._returned.connect(self._back)
-        self._deadlines = Deadlines(self._running, self.clock, self._late)
-        self.reporter = Reporter(self._out, wake, worker, tools)
+        #: For the watchdog, which may wake after a job that held it up has ended.
+        self.past: deque[Ran] = deque(maxlen=PAST)
+        self._deadlines = Deadlines(self._running, host, self._clock, self._late)
+        self.reporter = Reporter(self._out, host, worker, tools)
+        base = contextvars.copy_context() if base is None else base
+        self._bodies = Bodies(host, options, tools, self.reporter, worker, app, state, base)
+        self._runners: dict[Kind, Runner] = {}
         crossing.inward.connect(self.receive)
 
     def receive(self, batch: list[Inward]) -> None:
         """Take what has crossed: jobs to run, and words about jobs."""
         for item in batch:
             if type(item) is Job:
-                (self._ready if item.spec.is_async else self._ready_plain).append(item)
+                self._ready[item.spec.kind].append(item)
             elif type(item) is Tell:
                 self._tell(item.job, item.why)
             elif type(item) is Recall:
                 self._recall(item)
+            elif type(item) is Resize:
+                self._resize(item)
         self._start_ready()
 
+    def _resize(self, word: Resize) -> None:
+        runner = self._runners.get(Kind.COROUTINE)
+        if isinstance(runner, Coroutines):
+            runner.free += word.slots - self._slots
+        self._slots = word.slots
+        if word.seen is not None:
+            word.seen()
+
+    def runner(self, kind: Kind) -> Runner:
+        """The runner of this kind, made at the first use."""
+        if kind not in self._runners:
+            self._runners[kind] = self._made(kind)
+        return self._runners[kind]
+
     def close(self) -> None:
-        """Let idle threads end and watch no more deadlines."""
-        self._threads.close()
+        """Let go of threads and processes, and watch no more deadlines."""
+        for runner in self._runners.values():
+            runner.close()
         self._deadlines.close()
+
+    def _made(self, kind: Kind) -> Runner:
+        host, bodies, around = self._host, self._bodies, getattr(self._app, "middleware", ())
+        if kind is Kind.COROUTINE:
+            enter = Layers(around, host, bodies).enter if around else None
+            return Coroutines(self._slots, host, bodies, self._ran, enter)
+        if kind is Kind.THREAD:
+            pool = Pool(self._options.threads)
+            if around:
+                return Wrapped(InThread(pool, host, bodies), around, host, bodies, self._ran)
+            return Threads(pool, host, bodies, self._ran)
+        if around:
+            place = InChild(self._made_children, self._start_ready)
+            return Wrapped(place, around, host, bodies, self._ran)
+        return self._made_children(self._ran, self._start_ready)
+
+    def _made_children(self, ended: Ended, look: Callable[[], None]) -> Runner:
+        from xqueue_core.worker.isolation import Children
+
+        self.children = Children(
+            self._options,
+            self._tools,
+            self._host,
+            ended,
+            self._app,
+            worker=self._worker,
+            progress=self.reporter.report,
+            look=look,
+        )
+        return self.children
 
     # -- starting ------------------------------------------------------------------------------
 
     def _start_ready(self) -> None:
-        now = self.clock()
+        now = self._clock()
         fresh = self._term.fresh(now)
-        while self._ready_plain and self._threads.free and len(self._running) < self._slots:
-            self._start(self._ready_plain.popleft(), now, fresh)
-        while self._ready and len(self._running) < self._slots:
-            self._start(self._ready.popleft(), now, fresh)
+        for kind, queue in self._ready.items():
+            if queue:
+                runner = self.runner(kind)
+                while queue and len(self._running) < self._slots and runner.free > 0:
+                    self._start(queue.popleft(), runner, now, fresh)
 
-    def _start(self, job: Job, now: float, fresh: bool) -> None:
+    def _start(self, job: Job, runner: Runner, now: float, fresh: bool) -> None:
         permits = (job.permit, job.key_permit)
         fresh = fresh and all(grip is None or grip.good(now) for grip in permits)
-        if not fresh or job.canceled or job.lost or job.stage is Stage.ENDED:
+        if not fresh or job.canceled or job.lost or not job.claim():
             self._end(job, _barred(job))
             return
         job.started = now
@@ -96,66 +165,20 @@ class Executor:
         if job.delivery.task.process_timeout is not None:
             job.deadline = deadline(job)
             self._deadlines.watch(job.deadline)
-        context = contextvars.copy_context()
-        if job.spec.is_async:
-            loop = asyncio.get_running_loop()
-            job.task = loop.create_task(self._run(job), context=context)
-        else:
-            self._threads.submit(partial(context.run, self._run_plain, job))
+        runner.start(job)
 
-    def _context(self, job: Job) -> Context | None:
-        if not job.spec.takes_context:
-            return None
-        return Context(job.delivery, Link(job, self), self._worker, self._app)
-
-    # -- running -------------------------------------------------------------------------------
-
-    async def _run(self, job: Job) -> None:
-        outcome: AnyOutcome | None
-        try:
-            if job.told is not Told.NOTHING or job.stage is Stage.ENDED:
-                raise asyncio.CancelledError
-            job.entered = True
-            value = await job.spec.call(self._context(job), _arguments(job))
-            outcome = self._value(job, value)
-        except BaseException as error:  # noqa: BLE001 - SystemExit too: the worker goes on
-            outcome = self._error(job, error)
-        self._ran(job, outcome)
-
-    def _run_plain(self, job: Job) -> None:
-        """In a thread."""
-        try:
-            if job.stage is Stage.ENDED:
-                raise asyncio.CancelledError
-            value = job.spec.call(self._context(job), _arguments(job))
-            job.outcome = self._value(job, value)
-        except BaseException as error:  # noqa: BLE001 - as above
-            job.outcome = self._error(job, error)
-        self._returned.send(job)
-
-    def _value(self, job: Job, value: object) -> AnyOutcome:
-        outcome = of_value(job, value, self._largest, self._random)
-        if type(outcome) is not Success:
-            report.failure(job, outcome)
-        return outcome
-
-    def _error(self, job: Job, error: BaseException) -> AnyOutcome | None:
-        outcome = of_error(job, error, self._random)
-        report.failure(job, outcome, error)
-        return outcome
-
-    def _back(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            self._threads.finished()
-            self._ran(job, job.outcome)
+    # -- ending --------------------------------------------------------------------------------
 
     def _ran(self, job: Job, outcome: AnyOutcome | None) -> None:
+        """Its code has ended."""
         self._running.discard(job)
-        job.task = None  # a finished task and its job would keep each other alive
+        now = self._clock()
+        if now - job.started > LONG:
+            self.past.append(Ran(job.id, job.started, now))
         if job.progress is not None:
             self.reporter.last(job)
         self._end(job, outcome)
-        if self._ready or self._ready_plain:
+        if any(self._ready.values()):
             self._start_ready()
 
     def _end(self, job: Job, outcome: AnyOutcome | None) -> None:
@@ -172,21 +195,18 @@ class Executor:
     def _tell(self, job: Job, why: Told) -> None:
         if job.ended or why.value <= job.told.value:
             return
-        job.told = why
-        if not job.started:
-            self._forget(job)
-            self._end(job, of_unstarted(why))
-        elif job.task is not None and job.entered:
-            job.task.cancel()
-        # A coroutine that was not entered looks for itself; a thread may look, or may not.
-
-    def _forget(self, job: Job) -> None:
-        for queue in (self._ready, self._ready_plain):
-            if job in queue:
+        # Asked once more, what is beyond its time-out stays so: it would be handed back for ever.
+        if why is not Told.STOP or job.told is not Told.TIMEOUT:
+            job.told = why
+        if job.started:
+            self.runner(job.spec.kind).tell(job)
+        else:
+            if job in (queue := self._ready[job.spec.kind]):
                 queue.remove(job)
+            self._end(job, of_unstarted(why))
 
     def _recall(self, recall: Recall) -> None:
-        for queue in (self._ready, self._ready_plain):
+        for queue in self._ready.values():
             for job in [job for job in queue if recall.means(job)]:
                 queue.remove(job)
                 self._end(job, HandBack(reason=recall.reason))
@@ -198,11 +218,3 @@ def _barred(job: Job) -> AnyOutcome | None:
         return None
     # It is canceled, or the lease is stale and it may have been given to another worker by now.
     return Canceled() if job.canceled else HandBack(reason="stale")
-
-
-def _arguments(job: Job) -> dict[str, Any]:
-    task = job.delivery.task
-    try:
-        return job.spec.arguments(task.payload, task.content_type)
-    except Exception as error:
-        raise BadArguments(str(error)) from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Leased, Want
 from xqueue_core.errors import BrokerError, LeaseLost, Refused
+from xqueue_core.handlers import Kind
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.tools import Backoff, Tools
@@ -25,6 +26,9 @@ logger = logging.getLogger("xqueue.worker")
 LINGER = 0.1
 LONGEST = 0.005
 
+#: Kinds of which fewer can run than there are slots.
+SCARCE = (Kind.THREAD, Kind.PROCESS)
+
 
 @dataclass(slots=True, frozen=True)
 class Asked:
@@ -39,17 +43,18 @@ class Fetcher:
     """The only caller of ``lease``, one call at a time.
 
     Args:
-        lanes: each lane served, and whether its handlers are all plain functions.
+        lanes: each lane served, and the kinds of its handlers.
         arrived: takes what a call brought.
         register: sends a heartbeat, for a worker the backend does not know.
         brake: True while nothing more may be fetched.
+        spell: see :class:`~.tools.Term`: whether the worker may have been dead meanwhile.
     """
 
     def __init__(
         self,
         queue: TaskQueue,
         worker: str,
-        lanes: Mapping[str, bool],
+        lanes: Mapping[str, Collection[Kind]],
         desk: Desk,
         limiter: Limiter,
         options: WorkerOptions,
@@ -57,29 +62,44 @@ class Fetcher:
         arrived: Callable[[Asked, Leased], None],
         register: Callable[[], Awaitable[None]],
         brake: Callable[[], bool],
+        spell: Callable[[], int] = lambda: 0,
     ) -> None:
         self._queue = queue
         self._worker = worker
-        self._lanes = lanes
+        # Threads and children are fewer than slots: what waits for one must not take those that
+        # other handlers could use. Handlers that share a lane share its fate.
+        self._lanes = {
+            lane: [kind for kind in SCARCE if kind in kinds] for lane, kinds in lanes.items()
+        }
+        self._served = {kind: sum(kind in lane for lane in self._lanes.values()) for kind in SCARCE}
         self._desk = desk
         self._limiter = limiter
         self._wait = options.lease_wait
         # A few at a time: a call for each task that ends would cost more than the task.
-        self._least = max(1, options.prefetch // 2)
-        self._least_plain = max(1, min(options.prefetch, options.threads // 4) // 2)
+        self._least_of = {
+            Kind.THREAD: max(1, min(options.prefetch, options.threads // 4) // 2),
+            Kind.PROCESS: 1,
+        }
         self._tools = tools
         self._backoff = Backoff(tools)
         self._arrived = arrived
         self._register = register
         self._brake = brake
+        self._spell = spell
         self._wake = asyncio.Event()
         self._call: asyncio.Task[Leased] | None = None
         self._asked: Asked | None = None
         self._number = 0
         self._unanswered = False
         self._closed = False
+        self._held = False
+        self._still = asyncio.Event()  # held, and no call is under way
         self.quiet = False
         self.paused: frozenset[str] = frozenset()  # lanes to leave out
+
+    @property
+    def _least(self) -> int:
+        return max(1, self._desk.prefetch // 2)
 
     @property
     def answered(self) -> int:
@@ -89,6 +109,18 @@ class Fetcher:
     def close(self) -> None:
         """Fetch nothing more; what an unanswered call took is still collected."""
         self._closed = True
+        self.poke()
+
+    async def hold(self) -> None:
+        """Fetch nothing more until :meth:`resume`; returns when all that any call took is here."""
+        self._held = True
+        self._still.clear()
+        self.poke()
+        await self._still.wait()
+
+    def resume(self) -> None:
+        """Fetch again after :meth:`hold`."""
+        self._held = False
         self.poke()
 
     def poke(self) -> None:
@@ -104,6 +136,8 @@ class Fetcher:
             if asked is None:
                 if self._closed:
                     return
+                if self._held and not self._unanswered:
+                    self._still.set()
                 await self._wake.wait()
                 self._wake.clear()
                 continue
@@ -123,44 +157,55 @@ class Fetcher:
 
     # -- what to ask for -----------------------------------------------------------------------
 
+    @property
+    def _resting(self) -> bool:
+        return self._closed or self._held or self.quiet
+
     def _next(self) -> Asked | None:
-        if self._closed or self.quiet:
-            # An answer that was never received must still be fetched, or it would be stranded.
-            return Asked([], 0, 0.0) if self._unanswered else None
-        if self._brake() or (self._desk.room < self._least and not self._limiter.idle):
+        # What a call took whose answer was never received must not lie here unknown: a rest, a
+        # pause or a lack of room may last.
+        nothing = Asked([], 0, 0.0) if self._unanswered else None
+        if self._resting:
+            return nothing
+        if self._brake():
             return None
+        if self._desk.room < self._least and not self._limiter.idle:
+            return nothing
         wants = self._wants()
         if not wants:
-            # As above: what that call took must not lie here unknown, for a pause may last.
-            return Asked([], 0, 0.0) if self._unanswered else None
+            return nothing
         # With permits in hand the answer is wanted at once: idle permits keep others out.
         eager = any(want.limit and self._limiter.limited(want.lane) for want in wants)
         return Asked(wants, self._desk.room, 0.0 if eager else self._wait)
 
     def _wants(self) -> list[Want]:
-        room, plain = self._desk.room, self._desk.thread_room
+        room = self._desk.room
         if not room:
             return []
-        served = max(1, sum(self._lanes.values()))
-        share = -(-plain // served) if plain >= self._least_plain else 0
+        shares = {kind: self._share(kind) for kind, served in self._served.items() if served}
         wants = []
-        for lane, threaded in self._lanes.items():
+        for lane, scarce in self._lanes.items():
             allowed = self._limiter.allowance(lane)
             if allowed is None or lane in self.paused:
                 continue  # it stands in line for a permit, or what came would go back
             limit = min(room, allowed)
-            if threaded and limit:
-                limit = min(limit, share)
+            if scarce and limit:
+                limit = min(limit, *(shares[kind] for kind in scarce))
                 if not limit:
                     continue
             wants.append(Want(lane, limit))
         return wants
 
+    def _share(self, kind: Kind) -> int:
+        """How much each lane of a kind may be asked for."""
+        room = self._desk.room_of(kind)
+        return -(-room // self._served[kind]) if room >= self._least_of[kind] else 0
+
     def _outdated(self) -> bool:
         """True if the call under way should rather ask for something else."""
         if self._asked is None:
             return False
-        if self._closed or self.quiet:
+        if self._resting:
             return bool(self._asked.wants)
         now = {want.lane: want.limit > 0 for want in self._wants()}
         return now != {want.lane: want.limit > 0 for want in self._asked.wants}
@@ -174,6 +219,7 @@ class Fetcher:
             self._unanswered = True
         self._asked = asked
         self._wake.clear()
+        spell = self._spell()
         self._call = asyncio.ensure_future(
             self._queue.lease(asked.wants, asked.limit, self._number, self._worker, asked.wait)
         )
@@ -182,6 +228,7 @@ class Fetcher:
             leased = None if self._call.cancelled() else self._call.result()
         except asyncio.CancelledError:
             self._call.cancel()
+            await asyncio.gather(self._call, return_exceptions=True)  # nothing of it runs on
             raise
         except LeaseLost as error:
             logger.warning("this worker was declared dead: %s", error)
@@ -194,6 +241,11 @@ class Fetcher:
         finally:
             self._call = None
             self._asked = None
+        if leased is not None and leased.deliveries and self._spell() != spell:
+            # Dead meanwhile, and alive again by a heartbeat that did not name what this brought:
+            # others may have it by now. Asked again, the backend says what is still ours.
+            logger.info("the lease lapsed while tasks were fetched: asking for them again")
+            return None
         if leased is not None:
             self._unanswered = False
             if self._backoff.reset():

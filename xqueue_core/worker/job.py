@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xqueue_core.handlers import HandlerSpec
     from xqueue_core.task import AnyOutcome, Progress
     from xqueue_core.worker.grip import Grip
+    from xqueue_core.worker.host import Stoppable
 
 #: Losses from which on a task runs alone in its process.
 ALONE = 2
@@ -47,6 +48,7 @@ class Job:
     key_permit: Grip | None = None
     stage: Stage = Stage.CROSSED
     lost: bool = False
+    waits: bool = False  # has not started, and will not before a heartbeat without this word
     canceled: bool = False
     # the executor's
     started: float = 0.0  # by the steady clock; 0 = not yet
@@ -55,11 +57,22 @@ class Job:
     told: Told = Told.NOTHING
     noticed: bool = False  # a plain function has seen that it was told
     ended: bool = False
-    task: asyncio.Task[None] | None = None
+    task: Stoppable | None = None  # its coroutine
     outcome: AnyOutcome | None = None
     progress: Progress | None = None  # latest report that was not sent yet
     progress_at: float = -math.inf
     reporting: bool = False  # the handlers' loop was asked to look at ``progress``
+    # either side's
+    _unclaimed: list[None] = field(default_factory=lambda: [None])
+
+    def claim(self) -> bool:
+        """True for one caller only: the executor, which then starts it, or the engine, which
+        then has it handed back although the handlers' loop does not answer."""
+        try:
+            self._unclaimed.pop()  # atomic, whichever threads the two are in
+        except IndexError:
+            return False
+        return True
 
     @property
     def id(self) -> str:
@@ -78,11 +91,28 @@ class Job:
 
 
 @dataclass(slots=True, frozen=True)
+class Ran:
+    """That a job ran long, and when, by the steady clock."""
+
+    id: str
+    started: float
+    ended: float
+
+
+@dataclass(slots=True, frozen=True)
 class Tell:
     """Ask one job to end; one that has not started never starts."""
 
     job: Job
     why: Told
+
+
+@dataclass(slots=True, frozen=True)
+class Resize:
+    """Run so many jobs at once from now on. ``seen`` is called when the loop has come to it."""
+
+    slots: int
+    seen: Callable[[], None] | None = None
 
 
 @dataclass(slots=True, frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import socket
@@ -10,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xqueue_core.calls import Beat, BeatReply
-from xqueue_core.errors import BrokerError
+from xqueue_core.calls import Beat, BeatReply, Held, Hold
+from xqueue_core.errors import BrokerError, WorkerIdTaken
+from xqueue_core.worker.brokertime import BrokerTime
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.options import WorkerOptions
@@ -40,6 +42,8 @@ class Keeper:
         overdue: jobs whose code outlives its time-out.
         told: takes each reply, with the jobs it is about.
         renewed: called when the term is fresh after it was not.
+        acknowledged: takes what an acknowledged heartbeat named, and the answers, when the term
+            has been renewed.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Keeper:
         overdue: Callable[[], list[str]],
         told: Callable[[Sequence[Job], BeatReply], None],
         renewed: Callable[[], None],
+        acknowledged: Callable[[Sequence[Held], Sequence[Hold]], None],
     ) -> None:
         self._queue = queue
         self._person = person
@@ -65,9 +70,13 @@ class Keeper:
         self._overdue = overdue
         self._told = told
         self._renewed = renewed
+        self._acknowledged = acknowledged
+        self._wanted = asyncio.Event()  # a heartbeat is to be sent at once
+        self.time = BrokerTime(tools)  #: the broker's clock, as the replies tell it
         self._started_at = tools.wall()
         self._host = socket.gethostname()
         self._lock = asyncio.Lock()
+        self._numbers = itertools.count(1)
 
     async def register(self) -> None:
         """Send heartbeats until one is acknowledged."""
@@ -76,16 +85,21 @@ class Keeper:
             await backoff.wait()
 
     async def run(self) -> None:
-        """Send one every ``heartbeat`` seconds, until cancelled."""
+        """Send one every ``heartbeat`` seconds, and when :meth:`soon` asks, until cancelled."""
         while True:
             begun = self._tools.clock()
             await self.beat()
             taken = self._tools.clock() - begun
-            await self._tools.sleep(max(0.0, self._options.heartbeat - taken))
+            await self._pause(max(0.0, self._options.heartbeat - taken))
+
+    def soon(self) -> None:
+        """Have one sent at once; or after the one under way, which does not count."""
+        self._wanted.set()
 
     async def beat(self, *, leaving: bool = False) -> bool:
-        """Send one heartbeat; True if it was acknowledged."""
+        """Send one heartbeat; True if it was acknowledged. Raises WorkerIdTaken."""
         async with self._lock:
+            self._wanted.clear()
             jobs, held = self._desk.held()
             beat = self._beat(leaving)
             sent = self._tools.clock()
@@ -93,12 +107,15 @@ class Keeper:
                 # A call that hangs must not cost the whole lease.
                 async with asyncio.timeout(max(self._options.margin, self._options.heartbeat)):
                     reply = await self._queue.extend(beat, held)
+            except WorkerIdTaken:
+                raise
             except (BrokerError, TimeoutError) as error:
                 logger.warning("the heartbeat was not acknowledged: %r", error)
                 return False
             except Exception:
                 logger.exception("the heartbeat failed in an unexpected way")
                 return False
+            self.time.heard(reply.now)
             # In this order: the other side must not start, under the new term, what is lost.
             self._told(jobs, reply)
             now = self._tools.clock()
@@ -106,7 +123,21 @@ class Keeper:
             self._term.acknowledged(sent)
             if stale and self._term.fresh(now):
                 self._renewed()
+            self._acknowledged(held, reply.held)
             return True
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for so long, or until one is wanted."""
+        waits = [
+            asyncio.ensure_future(self._tools.sleep(seconds)),
+            asyncio.create_task(self._wanted.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     def _beat(self, leaving: bool) -> Beat:
         return Beat(
@@ -118,11 +149,12 @@ class Keeper:
             host=self._host,
             pid=os.getpid(),
             started_at=self._started_at,
-            slots=self._options.concurrency,
+            slots=self._desk.slots,
             running=self._desk.running(),
             lanes=self._person.lanes,
             types=self._person.types,
             overdue=self._overdue(),
+            number=next(self._numbers),
         )
 
 

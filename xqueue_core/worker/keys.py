@@ -11,6 +11,7 @@ from xqueue_core.errors import BrokerError, InvalidTask, Unavailable, Unknown
 from xqueue_core.permits import Answer, Grant, Permit, Request
 from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack, Parked
 from xqueue_core.text import storable
+from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
@@ -53,10 +54,13 @@ class Keys:
         self._options = options
         self._tools = tools
         self._backoff = Backoff(tools)
+        # A call that hangs must not keep slots from lanes that need no permit.
+        self._patience = max(options.margin, options.heartbeat)
         self._start = start
         self._refuse = refuse
         self._waiting: list[tuple[Job, Request]] = []
         self._wake = asyncio.Event()
+        self._stale: float | None = None  # since when permits cannot be relied upon
 
     def admit(self, job: Job) -> None:
         """A keyed job has come: ask for its permit."""
@@ -65,6 +69,14 @@ class Keys:
             return
         self._waiting.append((job, self._request(job)))
         self._wake.set()
+
+    def register(self, job: Job) -> Request:
+        """A request for a job that runs, and whose permit the semaphore has lost."""
+        return self._request(job, running=True)
+
+    def registered(self, job: Job, grip: Grip) -> None:
+        """That request was granted, above the limit if need be."""
+        grip.job, job.key_permit = job, grip
 
     def freed(self, job: Job) -> None:
         """The job has ended: its key's permit goes back."""
@@ -87,17 +99,30 @@ class Keys:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                if self._permits.fresh():
-                    await self._ask(self._semaphore, self._waiting[:500])
+                if self._permits.fresh() and not self._permits.hushed():
+                    self._stale = None
+                    await self._ask(self._waiting[:500])
                 else:
                     # Nothing may start on what is granted now: it would go back, and come again.
+                    self._give_up_stale()
                     await self._tools.sleep(STALE)
 
-    async def _ask(self, semaphore: Semaphore, batch: list[tuple[Job, Request]]) -> None:
+    def _give_up_stale(self) -> None:
+        """The semaphore is away: slots that wait for it are of use to lanes that need none."""
+        now = self._tools.clock()
+        if self._permits.fresh():
+            self._stale = None
+        elif self._stale is None:
+            self._stale = now
+        elif now - self._stale > self._options.heartbeat:  # a renewal after a pause has failed
+            for job, _ in list(self._waiting):
+                self._permits.stalled.add(job.lane)
+                self.withdraw(job)
+                self._refuse(job, HandBack(reason="semaphore away"))
+
+    async def _ask(self, batch: list[tuple[Job, Request]]) -> None:
         try:
-            answers = await semaphore.acquire([request for _, request in batch], 0.0)
-            if len(answers) != len(batch):
-                raise RuntimeError(f"{len(answers)} answers to {len(batch)} requests")
+            answers = await self._acquired([request for _, request in batch])
         except asyncio.CancelledError:
             # The worker ends; what the call may have granted must not outlive it.
             for _, request in batch:
@@ -112,19 +137,28 @@ class Keys:
             return
         except Exception as error:  # noqa: BLE001 - told apart below
             self._withdraw_unwanted(batch)
-            await self._one_by_one(semaphore, batch, error)
+            await self._one_by_one(batch, error)
             return
         self._backoff.reset()
         self._answered(batch, answers)
 
-    async def _one_by_one(
-        self, semaphore: Semaphore, batch: list[tuple[Job, Request]], error: Exception
-    ) -> None:
+    async def _acquired(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Ask; raises Unknown, and leaves the requests in doubt, if there is no answer in time."""
+        bound = asyncio.timeout(self._patience)
+        try:
+            async with bound:
+                return await self._permits.acquire(requests, 0.0)
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            raise Unknown(f"the semaphore did not answer within {self._patience:g} s") from None
+
+    async def _one_by_one(self, batch: list[tuple[Job, Request]], error: Exception) -> None:
         """It will not help to repeat the call: find whose fault that is; the others go on."""
         if len(batch) > 1:
             for entry in batch:
                 if entry in self._waiting:
-                    await self._ask(semaphore, [entry])
+                    await self._ask([entry])
             return
         [(job, _)] = batch
         if not self.withdraw(job):
@@ -159,7 +193,7 @@ class Keys:
             if request.id not in wanted:
                 self._permits.withdraw(request)
 
-    def _request(self, job: Job) -> Request:
+    def _request(self, job: Job, *, running: bool = False) -> Request:
         task = job.delivery.task
         return Request(
             id=self._permits.new_id(),
@@ -167,6 +201,7 @@ class Keys:
             worker=self._permits.worker,
             lease=self._options.lease,
             queue=False,
+            running=running,
             limit=task.key_limit,
             stamp=job.delivery.accepted_at,
         )

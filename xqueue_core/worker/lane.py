@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xqueue_core.permits import Request
     from xqueue_core.worker.grip import Grip
+    from xqueue_core.worker.job import Job
+    from xqueue_core.worker.permits import PermitDesk
 
 #: Allowance of a lane without a limit.
 UNLIMITED = 1 << 30
@@ -27,13 +30,17 @@ class Lane:
     name: str
     declared: int | None
     version: int = 0  # 0 = no limit
-    closed: bool = False  # nothing is asked for: what ran before the limit does not count yet
+    closed: bool = False  # nothing is asked for until the next renewal has told and counted
+    paused: bool = False
     idle: list[Grip] = field(default_factory=list)  # permits without a task
     used: int = 0
     work: bool = True  # it may have tasks; settled by the next empty answer
+    waiting: deque[Job] = field(default_factory=deque)  # fetched ahead of the permits used here
     asked: list[Request] = field(default_factory=list)  # not answered for good
     step: int = FIRST
     saturated: bool = False  # the last answer held a DENIED
+    refusals: int = 0  # in a row, of this lane alone
+    barred: float = float("-inf")  # until then it is left out of calls, for it makes them fail
 
     @property
     def key(self) -> str:
@@ -41,6 +48,27 @@ class Lane:
         return lane_key(self.name)
 
     @property
+    def open(self) -> bool:
+        """True if its tasks may be leased, under permits."""
+        return bool(self.version) and not (self.closed or self.paused)
+
+    @property
     def seeking(self) -> bool:
         """True if permits are of use."""
-        return bool(self.version) and self.work and not self.closed
+        return self.open and (self.work or bool(self.waiting))
+
+    @property
+    def hungry(self) -> int:
+        """How many tasks may be fetched ahead: the permits in use here will serve them next."""
+        return self.used - len(self.waiting) if self.open and self.work else 0
+
+    def withdraw(self, permits: PermitDesk) -> None:
+        """Ask for nothing more."""
+        for request in self.asked:
+            permits.withdraw(request)
+        self.asked.clear()
+
+    def give_back(self, permits: PermitDesk, count: int) -> None:
+        """Give so many idle permits back."""
+        for _ in range(count):
+            permits.release(self.idle.pop())

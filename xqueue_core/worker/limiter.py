@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
-from xqueue_core.errors import BrokerError
-from xqueue_core.permits import Grant, Request
+from xqueue_core.permits import Request
+from xqueue_core.task import AnyOutcome, HandBack
+from xqueue_core.worker.asking import Asking
+from xqueue_core.worker.declaring import KEPT, Declaring
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
-from xqueue_core.worker.job import Job
-from xqueue_core.worker.lane import FIRST, UNLIMITED, Lane
+from xqueue_core.worker.job import Job, Stage
+from xqueue_core.worker.lane import UNLIMITED, Lane
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
-from xqueue_core.worker.tools import Backoff, Tools
+from xqueue_core.worker.tools import Tools
 
 if TYPE_CHECKING:
     from xqueue_core.abc import Semaphore
 
-logger = logging.getLogger("xqueue.worker")
-
 
 class Limiter:
-    """What limits let this worker lease, lane by lane."""
+    """What limits let this worker lease, lane by lane.
+
+    Args:
+        poke: called when more may be leased.
+        enter: takes a job that has waited here for its permit.
+        refuse: takes one that will get none here, and its outcome.
+    """
 
     def __init__(
         self,
@@ -35,23 +39,26 @@ class Limiter:
         options: WorkerOptions,
         tools: Tools,
         poke: Callable[[], None],
+        enter: Callable[[Job], None],
+        refuse: Callable[[Job, AnyOutcome], None],
     ) -> None:
         self._semaphore = semaphore
         self._permits = permits
         self._desk = desk
         self._lanes = {name: Lane(name, declared) for name, declared in lanes.items()}
-        self._options = options
-        self._tools = tools
         self._poke = poke
-        self._backoff = Backoff(tools)
-        self._wake = asyncio.Event()
-        self._call: asyncio.Task[object] | None = None
-        self._asking: frozenset[str] = frozenset()
+        self._enter = enter
+        self._refuse = refuse
+        self._asking = Asking(
+            permits, self._lanes, desk, self._free, options, tools, self._granted, poke
+        )
+        self._declaring = Declaring(semaphore, permits, self._lanes.values(), options, tools)
+        self.sighted = False  # True once it was seen which lanes have limits
 
     @property
     def keys(self) -> list[str]:
-        """The semaphore keys of all lanes served."""
-        return [lane.key for lane in self._lanes.values()]
+        """The semaphore keys to watch: those of all lanes served, and the one that is kept."""
+        return [*(lane.key for lane in self._lanes.values()), KEPT]
 
     @property
     def idle(self) -> bool:
@@ -60,10 +67,16 @@ class Limiter:
 
     async def declare(self) -> None:
         """Say each lane's limit, none included; the last worker to start wins."""
-        if self._semaphore is None:
-            return
-        for lane in self._lanes.values():
-            await self._semaphore.set_limit(lane.key, lane.declared, pinned=False)
+        await self._declaring.declare()
+
+    def look(self) -> None:
+        """There may be more room, or less."""
+        self._asking.look()
+
+    async def run(self) -> None:
+        """Ask for permits until cancelled."""
+        if self._semaphore is not None:
+            await self._asking.run()
 
     # -- for the fetcher -----------------------------------------------------------------------
 
@@ -76,21 +89,50 @@ class Limiter:
         """How many tasks of the lane may be leased; 0 = ask to be woken, None = leave it out."""
         lane = self._lanes[name]
         if not lane.version:
-            return UNLIMITED
-        if lane.closed or not self._permits.fresh():
+            return None if name in self._permits.stalled else UNLIMITED
+        if not lane.open or not self._permits.fresh():
             return None  # what is in hand may have expired
-        if lane.idle:
-            return len(lane.idle)
-        return None if lane.asked else 0
+        allowed = len(lane.idle) + self._ahead(lane)
+        # That there is work is known of who stands in line: to be told so, and at once, is of
+        # no use.
+        return None if not allowed and (lane.work or lane.asked) else allowed
+
+    def _ahead(self, lane: Lane) -> int:
+        """How many tasks of the lane to fetch for the permits its running ones will leave.
+
+        All lanes together keep no more waiting than is fetched ahead, so that every slot can
+        run something, whichever lane that belongs to.
+        """
+        if lane.hungry <= 0:
+            return 0
+        hungry = [one for one in self._lanes.values() if one.hungry > 0]
+        room = self._desk.prefetch - self._waiting()
+        share, rest = divmod(max(0, room), len(hungry))
+        return min(lane.hungry, share + (hungry.index(lane) < rest))
 
     def take(self, job: Job) -> bool:
         """Put a permit in the hands of a job that has come. False if there is none."""
         lane = self._lanes[job.lane]
         if not lane.idle:
             return False
-        grip = lane.idle.pop()
-        grip.job, job.permit = job, grip
-        lane.used += 1
+        _serve(lane, lane.idle.pop(), job)
+        return True
+
+    def keep(self, job: Job) -> bool:
+        """Let a job that was fetched ahead wait for a permit in use here. False if it cannot."""
+        lane = self._lanes[job.lane]
+        if lane.hungry <= 0 or self._waiting() >= self._desk.prefetch:
+            return False
+        job.stage = Stage.ASKING
+        lane.waiting.append(job)
+        return True
+
+    def withdraw(self, job: Job) -> bool:
+        """A job must not start. False if it does not wait here."""
+        lane = self._lanes.get(job.lane)
+        if lane is None or job not in lane.waiting:
+            return False
+        lane.waiting.remove(job)
         return True
 
     def ready(self, names: list[str]) -> None:
@@ -99,7 +141,7 @@ class Limiter:
             lane = self._lanes.get(name)
             if lane is not None:
                 lane.work = True
-        self._look()
+        self.look()
 
     def leased(self, name: str, wanted: int, got: int, full: bool) -> None:
         """A call that did not wait asked for ``wanted`` of the lane and brought ``got``.
@@ -109,20 +151,19 @@ class Limiter:
         lane = self._lanes[name]
         if not lane.version or not wanted or full:
             return
-        if got < wanted:
-            lane.work = False
-            self._give_back(lane, len(lane.idle))
-        else:
-            lane.work = True
-        self._look()
+        # A short answer is no empty lane: where many workers take, one loses some to others.
+        lane.work = got > 0
+        if not lane.work:
+            lane.give_back(self._permits, len(lane.idle))
+        self.look()
 
     def trim(self) -> None:
         """Give back idle permits beyond the free slots: they would only keep others out."""
-        room = max(1, self._desk.free)
+        room = max(1, self._free())
         for lane in self._lanes.values():
             if len(lane.idle) > room:
-                self._give_back(lane, len(lane.idle) - room)
-                self._look()
+                lane.give_back(self._permits, len(lane.idle) - room)
+                self.look()
             room = max(0, room - len(lane.idle))
 
     def freed(self, job: Job) -> None:
@@ -133,21 +174,45 @@ class Limiter:
         grip.job = None
         lane = self._lanes[grip.lane]
         lane.used -= 1
-        if grip.lost:
-            return
-        if grip.yielding or not lane.version or not lane.work:
-            self._permits.release(grip)
-        else:
-            lane.idle.append(grip)
-        self._look()
+        if not grip.lost:
+            if grip.yielding or not lane.open:
+                self._permits.release(grip)
+            else:
+                self._granted(lane, grip)
+        self._hand_back_stranded(lane)
+        self.look()
+
+    def paused(self, names: Collection[str]) -> None:
+        """These lanes, and no others, are paused: their permits are of no use here.
+
+        The semaphore may live in another broker, which knows of no pause.
+        """
+        for lane in self._lanes.values():
+            if lane.paused == (lane.name in names):
+                continue
+            lane.paused = not lane.paused
+            if lane.paused:
+                lane.withdraw(self._permits)
+                lane.give_back(self._permits, len(lane.idle))
+            else:
+                lane.work = True
+        self.look()
 
     # -- what the renewals tell ------------------------------------------------------------------
+
+    async def forgotten(self, versions: Mapping[str, int]) -> bool:
+        """True if the semaphore has lost its data, which is then told again, by every worker."""
+        forgotten = await self._declaring.forgotten(versions)
+        if forgotten:
+            self.look()
+        return forgotten
 
     def seen(self, versions: Mapping[str, int]) -> list[str]:
         """Versions of the limits; answers the lanes that have become limited.
 
         Those are closed until :meth:`open`, for what runs in them must be counted first.
         """
+        self.sighted = True
         fresh = []
         for lane in self._lanes.values():
             # Where nothing can be told, what was true last is.
@@ -160,183 +225,100 @@ class Limiter:
                 lane.work = lane.closed = True
                 fresh.append(lane.name)
             elif not version:
-                lane.closed = False
-                self._withdraw(lane)
-                self._give_back(lane, len(lane.idle))
+                self._unlimited(lane)
         if fresh:
             self._poke()
-        self._look()
+        self.look()
         return fresh
+
+    def _unlimited(self, lane: Lane) -> None:
+        lane.closed = False
+        lane.withdraw(self._permits)
+        lane.give_back(self._permits, len(lane.idle))
+        while lane.waiting:
+            self._enter(lane.waiting.popleft())
+        self._poke()
+
+    def uncounted(self) -> list[Job]:
+        """What is here in limited lanes without a permit: the semaphore must come to know it.
+
+        It came before the limit, or the semaphore lost its permit. Its lane is closed until
+        :meth:`open`.
+        """
+        waiting = {id(job) for lane in self._lanes.values() for job in lane.waiting}
+        found = []
+        for job in self._desk.active:
+            lane = self._lanes.get(job.lane)
+            if lane is None or not lane.version or id(job) in waiting:
+                continue
+            # What has not started under a lost permit never will.
+            if job.permit is None or (job.permit.lost and job.started):
+                lane.closed = True
+                found.append(job)
+        return sorted(found, key=lambda job: job.id)
 
     def open(self) -> None:
         """All that ran in limited lanes is counted."""
+        if self._permits.stalled:
+            self._permits.stalled.clear()
+            self._poke()
         for lane in self._lanes.values():
             lane.closed = False
-        self._look()
+            self._hand_back_stranded(lane)
+        self.look()
 
     def register(self, job: Job) -> Request:
-        """A request for a job that was here before its lane had a limit."""
-        return self._request(self._lanes[job.lane], queue=False, running=True)
+        """A request for a job that is uncounted."""
+        return self._asking.request(self._lanes[job.lane], queue=False, running=True)
 
     def registered(self, job: Job, grip: Grip) -> None:
         """That request was granted, above the limit if need be: it serves no other task."""
+        if job.permit is None:
+            self._lanes[job.lane].used += 1
         grip.yielding = True
         grip.job, job.permit = job, grip
-        self._lanes[job.lane].used += 1
 
     def dropped(self, grip: Grip) -> None:
         """An idle permit was lost, or must be given up."""
         idle = self._lanes[grip.lane].idle
         if grip in idle:
             idle.remove(grip)
-        self._look()
-
-    # -- asking ----------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Ask for permits until cancelled."""
-        if self._semaphore is None:
-            return
-        while True:
-            requests = self._demand()
-            if not requests:
-                await self._wake.wait()
-                self._wake.clear()
-                continue
-            await self._ask(self._semaphore, requests)
+        self.look()
 
     def close(self) -> None:
         """Ask for nothing more; leave every line and give back what no task uses."""
         for lane in self._lanes.values():
             lane.work = False
-            self._withdraw(lane)
-            self._give_back(lane, len(lane.idle))
-        if self._call is not None:
-            self._call.cancel()
+            lane.withdraw(self._permits)
+            lane.give_back(self._permits, len(lane.idle))
+        self._asking.close()
 
-    def _demand(self) -> list[tuple[Lane, Request]]:
-        """What to ask for now: unanswered requests again, and new ones where there is room."""
-        seeking = [lane for lane in self._lanes.values() if lane.seeking]
-        free = self._desk.free - sum(len(lane.idle) for lane in seeking)
-        for lane in self._lanes.values():
-            if lane.asked and not lane.seeking:
-                self._withdraw(lane)
-        for lane in seeking:
-            wanted = self._wanted(lane, free, len(seeking))
-            if wanted and not lane.asked:
-                lane.asked.append(self._request(lane, queue=True))
-                if not lane.saturated:
-                    more = min(wanted, lane.declared or lane.step) - 1
-                    lane.asked += [self._request(lane, queue=False) for _ in range(more)]
-            elif not wanted and lane.asked:
-                self._withdraw(lane)
-        return [(lane, request) for lane in seeking for request in lane.asked]
+    # -- permits and who is served next ----------------------------------------------------------
 
-    def _wanted(self, lane: Lane, free: int, seeking: int) -> int:
-        if free > 0:
-            return max(1, free // seeking)
-        # All slots are taken. A lane below its share gets its turn all the same, or lanes
-        # without a limit, whose tasks are fetched ahead, would keep it out for ever.
-        below = (lane.used + len(lane.idle)) * len(self._lanes) < self._desk.slots
-        return 1 if below and not lane.idle else 0
+    def _granted(self, lane: Lane, grip: Grip) -> None:
+        """A permit is in hand: for what waits here, or for what is leased next."""
+        if lane.waiting:
+            job = lane.waiting.popleft()
+            _serve(lane, grip, job)
+            self._enter(job)
+        elif lane.work:
+            lane.idle.append(grip)
+        else:
+            self._permits.release(grip)
 
-    async def _ask(self, semaphore: Semaphore, asked: list[tuple[Lane, Request]]) -> None:
-        requests = [request for _, request in asked]
-        self._asking = frozenset(request.id for request in requests)
-        call = asyncio.ensure_future(semaphore.acquire(requests, self._options.lease_wait))
-        self._call = call
-        self._wake.clear()
-        try:
-            await asyncio.wait([call])
-            if call.cancelled():
-                self._withdraw_unwanted(asked)
-                return  # asked again, with what is wanted now
-            answers = call.result()
-        except asyncio.CancelledError:
-            call.cancel()
-            await asyncio.wait([call])
-            raise
-        except Exception as error:
-            self._withdraw_unwanted(asked)
-            if not isinstance(error, BrokerError):
-                logger.exception("asking for permits failed in an unexpected way")
-            if await self._backoff.wait() == 1:
-                logger.warning("no permits can be had now: %s", error)
-            return
-        finally:
-            self._call = None
-            self._asking = frozenset()
-        self._backoff.reset()
-        denied: set[str] = set()
-        granted: set[str] = set()
-        for (lane, request), answer in zip(asked, answers, strict=True):
-            self._answered(lane, request, answer.grant, answer.token, denied, granted)
-        for name in granted - denied:
-            self._lanes[name].step = min(64, 2 * self._lanes[name].step)
-        for lane, _ in asked:
-            lane.saturated = lane.name in denied or (lane.saturated and lane.name not in granted)
-        self._poke()
+    def _hand_back_stranded(self, lane: Lane) -> None:
+        """What waits for permits in use here is of use elsewhere when there are none any more."""
+        while lane.waiting and not (lane.used or lane.idle):
+            self._refuse(lane.waiting.popleft(), HandBack(reason="no permit"))
 
-    def _answered(
-        self,
-        lane: Lane,
-        request: Request,
-        grant: Grant,
-        token: int,
-        denied: set[str],
-        granted: set[str],
-    ) -> None:
-        wanted = request in lane.asked
-        if grant is Grant.WAITING:
-            if not wanted:  # withdrawn meanwhile
-                self._permits.withdraw(request)
-            return
-        if wanted:
-            lane.asked.remove(request)
-        if grant is Grant.FREE:
-            lane.version = 0  # the limit is gone; the next renewal says the same
-        elif grant is Grant.DENIED:
-            denied.add(lane.name)
-            lane.step = FIRST
-        elif grant is Grant.GRANTED:
-            granted.add(lane.name)
-            grip = self._permits.granted(request, token, lane.name)
-            if wanted and lane.work:
-                lane.idle.append(grip)
-            else:
-                self._permits.release(grip)
+    def _waiting(self) -> int:
+        return sum(len(lane.waiting) for lane in self._lanes.values())
 
-    def _request(self, lane: Lane, *, queue: bool, running: bool = False) -> Request:
-        return Request(
-            id=self._permits.new_id(),
-            key=lane.key,
-            worker=self._permits.worker,
-            lease=self._options.lease,
-            queue=queue,
-            running=running,
-        )
+    def _free(self) -> int:
+        """Slots without a job that may run."""
+        return max(0, self._desk.slots - len(self._desk.active) + self._waiting())
 
-    def _withdraw(self, lane: Lane) -> None:
-        for request in lane.asked:
-            self._permits.withdraw(request)
-        lane.asked.clear()
 
-    def _withdraw_unwanted(self, asked: list[tuple[Lane, Request]]) -> None:
-        """A call ended without an answer: it may have taken effect after a withdrawal."""
-        for lane, request in asked:
-            if request not in lane.asked:
-                self._permits.withdraw(request)
-
-    def _give_back(self, lane: Lane, count: int) -> None:
-        for _ in range(count):
-            self._permits.release(lane.idle.pop())
-
-    def _look(self) -> None:
-        """Demand may have changed: a call that waits is asked anew if others are wanted now."""
-        self._wake.set()
-        call = self._call
-        if call is None or call.done():
-            return
-        now = frozenset(request.id for _, request in self._demand())
-        if now != self._asking:
-            call.cancel()
+def _serve(lane: Lane, grip: Grip, job: Job) -> None:
+    grip.job, job.permit = job, grip
+    lane.used += 1

@@ -27,6 +27,10 @@ logger = logging.getLogger("xqueue.worker")
 #: Seconds between two looks at all lines: two looks that agree act within the 2 s promised.
 LOOK = 0.9
 PAGE = 1000
+#: Seconds for which what came free gathers where no line is known, so that a call serves many.
+GATHER = 0.02
+#: Where a key has no limit, so many times as many are let go at each look as at the last.
+BOLDER = 4
 
 LaneKey = tuple[str, str]
 
@@ -44,19 +48,37 @@ class Lines:
         self._freed: defaultdict[LaneKey, int] = defaultdict(int)
         self._parked: set[LaneKey] = set()
         self._idle: dict[LaneKey, int] = {}  # free at the last look, although tasks wait
+        self._bold: dict[LaneKey, int] = {}  # of keys without a limit: how many to let go next
+        self._known: set[LaneKey] = set()  # keys with a line, as far as this worker knows
+        self._seen: set[LaneKey] = set()  # parked here since the last look began
+        self._armed = False
         self._wake = asyncio.Event()
+
+    def unhurried(self, permit: Permit) -> bool:
+        """True if no line of the permit's key is known: nobody is kept waiting by it."""
+        return key_of(permit) not in self._known
 
     def released(self, permits: Iterable[Permit]) -> None:
         """These permits were given back: let as many of each key's line go."""
         for permit in permits:
             key = key_of(permit)
-            if key is not None and permit.token:
-                self._freed[key] += 1
+            if key is None or not permit.token:
+                continue
+            self._freed[key] += 1
+            if key in self._known:
                 self._wake.set()
+            elif not self._armed:
+                self._armed = True
+                asyncio.get_running_loop().call_later(GATHER, self._gathered)
+
+    def _gathered(self) -> None:
+        self._armed = False
+        self._wake.set()
 
     def parked(self, lane: str, key: str) -> None:
         """A task was parked: its key may have come free before the line was there."""
-        self._parked.add((lane, key))
+        for keys in (self._parked, self._known, self._seen):
+            keys.add((lane, key))
         self._wake.set()
 
     async def run(self) -> None:
@@ -86,6 +108,7 @@ class Lines:
         """Compare lines with permits once; unpark what two looks in a row found missing."""
         lines: defaultdict[LaneKey, list[Line]] = defaultdict(list)
         after: str | None = None
+        self._seen = set()
         while True:
             page = await self._queue.parked(self._lanes, after, PAGE)
             for line in page.items:
@@ -93,7 +116,10 @@ class Lines:
             after = page.next
             if after is None:
                 break
-        free = await self._free(semaphore, list(lines)) if lines else {}
+        self._known = {*lines, *self._seen}
+        if not lines:
+            self._bold.clear()
+        free = await self._free(semaphore, list(lines), self._bold) if lines else {}
         # A permit just released, or asked for by a task just unparked, looks missing too.
         commands = [
             command
@@ -116,13 +142,27 @@ class Lines:
         if commands:
             await self._queue.control(commands)
 
-    async def _free(self, semaphore: Semaphore, keys: Sequence[LaneKey]) -> dict[LaneKey, int]:
-        """How many permits of each key nobody holds; 1 where its limit is not known now."""
+    async def _free(
+        self, semaphore: Semaphore, keys: Sequence[LaneKey], bold: dict[LaneKey, int] | None = None
+    ) -> dict[LaneKey, int]:
+        """How many permits of each key nobody holds; where it has no limit now, 1 or as ``bold``.
+
+        Its limit was removed, and the whole line may go; or nobody has said it since it was last
+        used, and the next task of the line will. So ``bold`` grows from look to look, until there
+        is a limit again.
+        """
         infos = await semaphore.inspect([semaphore_key(lane, key) for lane, key in keys])
-        return {
-            key: 1 if info.limit is None else max(0, info.limit - len(info.holders))
-            for key, info in zip(keys, infos, strict=True)
-        }
+        steps, free = dict(bold or {}), {}
+        if bold is not None:
+            bold.clear()
+        for key, info in zip(keys, infos, strict=True):
+            if info.limit is not None:
+                free[key] = max(0, info.limit - len(info.holders))
+                continue
+            free[key] = steps.get(key, 1)
+            if bold is not None:
+                bold[key] = min(PAGE, BOLDER * free[key])
+        return free
 
 
 def divided(lines: Sequence[Line], count: int) -> list[Unpark]:

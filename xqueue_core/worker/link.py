@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 from xqueue_core.worker.job import Job, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xqueue_core.task import Progress
-    from xqueue_core.worker.executor import Executor
+    from xqueue_core.worker.progress import Reporter
 
 
 class Link:
     """A :class:`~xqueue_core.context.Run`: one running job, for its handler."""
 
-    __slots__ = ("_executor", "_job")
+    __slots__ = ("_clock", "_job", "_reporter")
 
-    def __init__(self, job: Job, executor: Executor) -> None:
+    def __init__(self, job: Job, clock: Callable[[], float], reporter: Reporter) -> None:
         self._job = job
-        self._executor = executor
+        self._clock = clock
+        self._reporter = reporter
 
     def told(self) -> bool:
         """True once the job was told to end; having looked, a plain function decides its end."""
@@ -34,11 +37,11 @@ class Link:
         timeout = job.delivery.task.process_timeout
         if timeout is None:
             return None
-        return max(0.0, job.started + timeout - self._executor.clock())
+        return max(0.0, job.started + timeout - self._clock())
 
     def report(self, progress: Progress) -> None:
         """Keep the latest progress."""
-        self._executor.reporter.report(self._job, progress)
+        self._reporter.report(self._job, progress)
 
 
 def deadline(job: Job) -> float:

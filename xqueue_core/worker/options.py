@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from xqueue_core.errors import ConfigError
+
 if TYPE_CHECKING:
     from xqueue_core.settings import Settings
 
@@ -16,11 +18,15 @@ BURST_WAIT = 0.1
 class WorkerOptions:
     """Times in seconds. ``recycle`` is for a worker that owns its process: when code outlives
     its time-out by ``grace`` and cannot be stopped, the worker ends so that it can be replaced.
+    With ``min_concurrency`` the slots follow the load, from there up to ``concurrency``.
     """
 
     concurrency: int = 100
+    min_concurrency: int | None = None
     prefetch: int = 25
     threads: int = 32
+    children: int = 1
+    tasks_per_child: int = 1
     grace: float = 30.0
     lease: float = 15.0
     heartbeat: float = 1.0
@@ -32,6 +38,15 @@ class WorkerOptions:
     recycle: bool = False
 
     @property
+    def slots(self) -> int:
+        """Slots at the start."""
+        return self.concurrency if self.min_concurrency is None else self.min_concurrency
+
+    def ahead(self, slots: int) -> int:
+        """How many tasks are fetched beyond so many slots: ``prefetch`` is for all of them."""
+        return -(-self.prefetch * slots // self.concurrency)
+
+    @property
     def margin(self) -> float:
         """Nothing starts in the last part of a lease, which is this long."""
         return self.lease / 5
@@ -41,8 +56,11 @@ class WorkerOptions:
         """From settings; ``overrides`` that are not None replace single fields."""
         options = cls(
             concurrency=settings.concurrency,
+            min_concurrency=settings.min_concurrency,
             prefetch=settings.prefetch_slots,
             threads=settings.threads,
+            children=settings.child_processes,
+            tasks_per_child=settings.tasks_per_child,
             grace=settings.grace,
             lease=settings.lease,
             heartbeat=settings.heartbeat_interval,
@@ -55,4 +73,15 @@ class WorkerOptions:
         if given.get("burst"):
             # An answer that there is nothing is what it waits for.
             given["lease_wait"] = min(BURST_WAIT, options.lease_wait)
-        return replace(options, **given)
+        return checked(replace(options, **given))
+
+
+def checked(options: WorkerOptions) -> WorkerOptions:
+    """The options. Raises ConfigError where they contradict each other."""
+    least, most = options.min_concurrency, options.concurrency
+    if most < 1 or (least is not None and not 1 <= least <= most):
+        raise ConfigError(
+            f"concurrency {most} with min_concurrency {least}: wanted are 1 <= min_concurrency "
+            "<= concurrency"
+        )
+    return options

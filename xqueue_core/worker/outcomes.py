@@ -74,6 +74,19 @@ def of_value(job: Job, value: object, largest: int, random: Random) -> AnyOutcom
     return Success(body)
 
 
+def plain_cancel(error: BaseException, cancelled: tuple[type[BaseException], ...]) -> BaseException:
+    """A cancellation as asyncio has it, whichever of ``cancelled`` the event loop raises.
+
+    A group of nothing else is one, too: a nursery of trio may make it of its children's.
+    """
+    alone = isinstance(error, cancelled)
+    if type(error) is BaseExceptionGroup:
+        alone = error.split(cancelled)[1] is None
+    if not alone or isinstance(error, asyncio.CancelledError):
+        return error
+    return asyncio.CancelledError("the handler was cancelled").with_traceback(error.__traceback__)
+
+
 def of_error(job: Job, error: BaseException, random: Random) -> AnyOutcome | None:
     """The handler raised; None if there is nothing to settle. Raises nothing itself."""
     try:

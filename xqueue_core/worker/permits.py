@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xqueue_core.errors import BrokerError
-from xqueue_core.permits import Keep, Permit, Renewed, Request
+from xqueue_core.errors import BrokerError, Unavailable, Unsupported
+from xqueue_core.permits import Answer, Grant, Keep, Permit, Renewed, Request
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.tools import Backoff, Term, Tools
@@ -19,9 +19,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xqueue.worker")
 
+#: Seconds for which permits that nobody is known to wait for gather, to go back in one call.
+GATHER = 0.005
+#: A withdrawal is repeated after so many seconds: longer than a call can be under way.
+AGAIN = (1.0, 8.0)
+#: Answers after which a request is not made again, although it has no permit.
+FINAL = (Grant.DENIED, Grant.FREE)
+
 
 class PermitDesk:
-    """Every permit that was granted and not yet released, by its request's id."""
+    """Every permit that was granted and not yet released, by its request's id.
+
+    A call that ends without an answer may be carried out later, even when its request, repeated,
+    has been answered, and its permit used and given back: the semaphore has forgotten that and
+    grants it anew, to nobody. So such a request is in doubt until it is over, and is then
+    withdrawn once all its calls must have arrived. That harms nothing: a request that is over is
+    never made again.
+    """
 
     def __init__(
         self, semaphore: Semaphore | None, worker: str, options: WorkerOptions, tools: Tools
@@ -32,9 +46,17 @@ class PermitDesk:
         self._tools = tools
         self._backoff = Backoff(tools)
         self._numbers = itertools.count(1)
+        #: True of a key's permit that nobody is known to wait for.
+        self.unhurried: Callable[[Permit], bool] = lambda permit: False
+        #: Lanes whose tasks went back for want of a semaphore: left out until it answers again.
+        self.stalled: set[str] = set()
         self._held: dict[str, Grip] = {}
+        self._doubtful: set[str] = set()  # requests that an unanswered call may yet carry out
         self._returning: list[Permit] = []
+        self._again: list[tuple[float, Permit]] = []  # to withdraw once more, and when
         self._wake = asyncio.Event()
+        self._armed = False
+        self._hushed_until = float("-inf")
         # Renewed twice as often as the worker's own lease; else the same rule holds for both.
         self._term = Term(options.lease - options.margin)
 
@@ -46,6 +68,36 @@ class PermitDesk:
         """True while what is held is known to be ours."""
         return self._semaphore is None or self._term.fresh(self._tools.clock())
 
+    def hush(self, until: float) -> None:
+        """Ask for nothing until then: the semaphore is told again what was held before."""
+        self._hushed_until = max(self._hushed_until, until)
+
+    def hushed(self) -> bool:
+        """True while nothing may be asked for."""
+        return self._tools.clock() < self._hushed_until
+
+    async def acquire(self, requests: Sequence[Request], wait: float) -> Sequence[Answer]:
+        """Ask the semaphore, and remember what is left in doubt. Raises what the semaphore raises.
+
+        Each request is asked for until it is answered for good, or withdrawn.
+        """
+        if self._semaphore is None:
+            raise Unsupported("this backend has no semaphore")
+        try:
+            answers = await self._semaphore.acquire(requests, wait)
+            if len(answers) != len(requests):
+                raise RuntimeError(f"{len(answers)} answers to {len(requests)} requests")
+        except Unavailable:  # nothing has happened, and nothing will
+            raise
+        except BaseException:
+            self._doubtful.update(request.id for request in requests)
+            raise
+        if self._doubtful:
+            for request, answer in zip(requests, answers, strict=True):
+                if answer.grant in FINAL:
+                    self._over(request.id, request.key)
+        return answers
+
     def granted(self, request: Request, token: int, lane: str) -> Grip:
         """A request was granted."""
         grip = Grip(Permit(id=request.id, key=request.key, token=token), lane, self._term)
@@ -56,12 +108,37 @@ class PermitDesk:
         """Give a permit back soon."""
         if self._held.pop(grip.permit.id, None) is not None:
             self._returning.append(grip.permit)
-            self._wake.set()
+            self._over(grip.permit.id, grip.permit.key)
+            if grip.lane or not self.unhurried(grip.permit):
+                self._wake.set()
+            elif not self._armed:
+                self._armed = True
+                asyncio.get_running_loop().call_later(GATHER, self._gathered)
+
+    def _gathered(self) -> None:
+        self._armed = False
+        self._wake.set()
 
     def withdraw(self, request: Request) -> None:
         """Leave the line, or give back what was granted meanwhile."""
         self._returning.append(Permit(id=request.id, key=request.key))
         self._wake.set()
+        self._doubtful.add(request.id)
+        self._over(request.id, request.key)
+
+    def _over(self, id: str, key: str) -> None:
+        """A request is not made again: is it in doubt, take back later what it may be granted."""
+        if id in self._doubtful:
+            self._doubtful.remove(id)
+            now, permit = self._tools.clock(), Permit(id=id, key=key)
+            self._again.extend((now + later, permit) for later in AGAIN)
+
+    def _withdraw_again(self, now: float) -> None:
+        due = [permit for at, permit in self._again if at <= now]
+        if due:
+            self._again = [one for one in self._again if one[0] > now]
+            self._returning.extend(due)
+            self._wake.set()
 
     async def renew(
         self, watch: Sequence[str], told: Callable[[Grip, Keep], None]
@@ -74,14 +151,18 @@ class PermitDesk:
             return {}
         grips = list(self._held.values())
         sent = self._tools.clock()
+        if self._again:
+            self._withdraw_again(sent)
+        own = self._options
         renewed: Renewed = await self._semaphore.renew(
-            self.worker, [grip.permit for grip in grips], watch, self._options.lease
+            self.worker, [grip.permit for grip in grips], watch, own.lease, own.heartbeat
         )
         for grip, keep in zip(grips, renewed.permits, strict=True):
             if keep is Keep.KEPT or grip.permit.id not in self._held:
                 continue
             if keep is Keep.LOST:
                 del self._held[grip.permit.id]
+                self._over(grip.permit.id, grip.permit.key)
                 grip.lost = True
             else:
                 grip.yielding = True
@@ -98,11 +179,17 @@ class PermitDesk:
                 await self._return(released)
 
     async def flush(self) -> None:
-        """Give back all that is still held, at the end; one try."""
-        self._returning.extend(grip.permit for grip in self._held.values())
-        self._held.clear()
+        """Give back all that no task uses, at the end; one try.
+
+        What a task uses even then is left to expire: its code may run on.
+        """
+        for id, grip in list(self._held.items()):
+            if grip.job is None:
+                del self._held[id]
+                self._returning.append(grip.permit)
         if self._returning and self._semaphore is not None:
             await self._semaphore.release(self._returning)
+            self._returning.clear()
 
     async def _return(self, released: Callable[[Sequence[Permit]], None]) -> None:
         if self._semaphore is None:

@@ -11,6 +11,7 @@ import msgspec
 
 from xqueue_core.errors import BrokerError, Refused
 from xqueue_core.task import Event, EventName, Progress, State
+from xqueue_core.worker.host import Host, Stoppable
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.tools import Tools
 
@@ -28,23 +29,22 @@ WAITING = 10_000
 class Reporter:
     """On the handlers' side: at most five events a second for each task; the latest wins.
 
-    :meth:`report` may be called from any thread; ``wake`` calls a function on the handlers'
-    loop from any thread.
+    :meth:`report` may be called from any thread.
     """
 
     def __init__(
         self,
         send: Callable[[Event], None],
-        wake: Callable[[Callable[[], None]], object],
+        host: Host,
         worker: str,
         tools: Tools,
     ) -> None:
         self._send = send
-        self._wake = wake
+        self._host = host
         self._worker = worker
         self._tools = tools
         self._late: set[Job] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Stoppable | None = None
 
     def report(self, job: Job, progress: Progress) -> None:
         """Send it now if the task's last one is long enough ago, else keep the latest."""
@@ -58,7 +58,7 @@ class Reporter:
         job.progress = progress
         if not job.reporting:  # else the loop, however busy, will look
             job.reporting = True
-            self._wake(lambda: self._later(job))
+            self._host.soon(lambda: self._later(job))
 
     def last(self, job: Job) -> None:
         """The job ends: send what was kept back."""
@@ -75,7 +75,7 @@ class Reporter:
             return
         self._late.add(job)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._flush)
+            self._timer = self._host.later(INTERVAL, self._flush)
 
     def _flush(self) -> None:
         self._timer = None

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Collection
+from itertools import islice
 
 from xqueue_core.task import AnyOutcome, Failed, Failure, RetryAt
 from xqueue_core.worker.job import Job
 
 logger = logging.getLogger("xqueue.worker")
+
+_NEEDS_ASYNCIO = "; it awaits what needs asyncio, but runs on trio (--loop trio)"
+
+#: Most ids in one line.
+LISTED = 10
 
 
 def failure(job: Job, outcome: AnyOutcome | None, error: BaseException | None = None) -> None:
@@ -26,11 +34,41 @@ def failure(job: Job, outcome: AnyOutcome | None, error: BaseException | None = 
             job.id,
             _attempt(job),
             described(said),
-            follows,
+            follows + (_elsewhere(said) if error is None and not asked else _on_trio(error)),
             exc_info=trace,
         )
     except BaseException:  # noqa: BLE001 - a log handler's fault must not keep the task from ending
         return
+
+
+def listed(jobs: Collection[Job]) -> str:
+    """How many tasks they are, and the ids of the first ten: ``2 tasks: a:1, b:2``."""
+    if not jobs:
+        return "0 tasks"
+    ids = ", ".join(job.id for job in islice(jobs, LISTED))
+    more = f" and {len(jobs) - LISTED} more" if len(jobs) > LISTED else ""
+    return f"{len(jobs)} task{'s' if len(jobs) > 1 else ''}: {ids}{more}"
+
+
+def _elsewhere(said: Failure) -> str:
+    """The traceback of a failure that came as data, from another process."""
+    return f"\n{said.traceback.rstrip()}" if said.traceback else ""
+
+
+def _on_trio(error: BaseException | None) -> str:
+    """What to know of a handler that needs asyncio, if it runs on trio: Python's words tell less.
+
+    A group, as a nursery makes it, is such an error if one in it is.
+    """
+    trio = sys.modules.get("trio")
+    if error is None or trio is None or not trio.lowlevel.in_trio_task():
+        return ""
+    group = error if isinstance(error, BaseExceptionGroup) else BaseExceptionGroup("", [error])
+    return _NEEDS_ASYNCIO if group.subgroup(_has_no_loop) is not None else ""
+
+
+def _has_no_loop(error: BaseException) -> bool:
+    return type(error) is RuntimeError and str(error) == "no running event loop"
 
 
 def started(job: Job) -> None:

@@ -30,6 +30,8 @@ TRIES = 5
 #: How often where nothing else was recorded meanwhile, which would prove that the outcome is at
 #: fault and not the backend; that takes about half a minute.
 UNPROVEN = 25
+#: Longest wait (seconds) until outcomes are sent again when the worker is about to end.
+URGENT = 0.2
 
 Entry = tuple[Job, AnyOutcome]
 
@@ -41,6 +43,7 @@ class _Fault:
     recorded: int  #: calls that had succeeded at its last refusal
     times: int = 0
     proven: bool = False  #: another call succeeded between two of its refusals
+    spent: bool = False  #: nothing fares better in its place
 
 
 class Settler:
@@ -75,6 +78,7 @@ class Settler:
         self._faults: dict[Job, _Fault] = {}
         self._replaced: dict[Job, AnyOutcome] = {}  # what another stands in for just now
         self._bytes = 0
+        self.gave_up: Callable[[], object] = lambda: None  #: called when there is one :attr:`spent`
         self._wake = asyncio.Event()
 
     def add(self, job: Job, outcome: AnyOutcome) -> None:
@@ -93,6 +97,21 @@ class Settler:
     def idle(self) -> bool:
         """True if nothing waits or is under way."""
         return not (self._waiting or self._under_way or self._doubtful)
+
+    @property
+    def spent(self) -> list[Job]:
+        """Those whose outcomes have been tried so often that there is no hope for them."""
+        return [job for job, fault in self._faults.items() if fault.spent]
+
+    @property
+    def done(self) -> bool:
+        """True if nothing waits or is under way that there is hope for."""
+        left = len(self._waiting) + len(self._doubtful) + sum(map(len, self._under_way))
+        return left == len(self.spent)
+
+    def urge(self) -> None:
+        """The worker is about to end: what the broker does not take is soon sent again."""
+        self._away.cap = URGENT
 
     async def run(self) -> None:
         """Settle until cancelled."""
@@ -195,10 +214,11 @@ class Settler:
         """This outcome failed alone: try it again later, but not for ever."""
         job, outcome = entry
         original = self._replaced.pop(job, None)
-        if original is not None:
-            self._doubtful.append((job, original))  # nothing else fares better
-            return
         fault = self._faults.setdefault(job, _Fault(self._recorded))
+        if original is not None:
+            self._doubtful.append((job, original))
+            self._spend(fault)
+            return
         fault.times += 1
         fault.proven |= self._recorded > fault.recorded
         fault.recorded = self._recorded
@@ -211,6 +231,13 @@ class Settler:
             self._under_way.appendleft([(job, plain)])
         else:
             self._doubtful.append(entry)
+            if sure:
+                self._spend(fault)
+
+    def _spend(self, fault: _Fault) -> None:
+        if not fault.spent:
+            fault.spent = True
+            self.gave_up()
 
 
 def _reason(error: Exception) -> str:

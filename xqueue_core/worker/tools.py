@@ -31,7 +31,7 @@ class Backoff:
     def __init__(self, tools: Tools, first: float = 0.1, cap: float = 1.5) -> None:
         self._tools = tools
         self._first = first
-        self._cap = cap
+        self.cap = cap
         self._failures = 0
 
     def reset(self) -> bool:
@@ -42,22 +42,30 @@ class Backoff:
     async def wait(self) -> int:
         """Wait once more; answers how many failures there have been in a row."""
         self._failures += 1
-        longest = min(self._cap, self._first * 2.0 ** min(self._failures - 1, 16))
+        longest = min(self.cap, self._first * 2.0 ** min(self._failures - 1, 16))
         await self._tools.sleep(self._tools.random.uniform(longest / 10, longest))
         return self._failures
 
 
 class Term:
-    """Until when a lease may be relied upon: it runs from when its renewal was *sent*."""
+    """Until when a lease may be relied upon: it runs from when its renewal was *sent*.
 
-    __slots__ = ("_span", "_until")
+    Attributes:
+        spell: counts the times without a break in it. While it is the same the worker was not
+            declared dead; what was under way when it changed may belong to somebody else.
+    """
+
+    __slots__ = ("_span", "_until", "spell")
 
     def __init__(self, span: float) -> None:
         self._span = span
         self._until = float("-inf")
+        self.spell = 0
 
     def acknowledged(self, sent_at: float) -> None:
         """A renewal that was sent then has been acknowledged."""
+        if sent_at >= self._until and self._span > 0:
+            self.spell += 1
         self._until = max(self._until, sent_at + self._span)
 
     def end(self) -> None:

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xqueue_core.abc import Role
-from xqueue_core.errors import ConfigError
+from xqueue_core.connect import check_brokers
+from xqueue_core.errors import Unavailable
+from xqueue_core.handlers import Kind
 from xqueue_core.ids import Uuid7
 from xqueue_core.worker.crossing import Crossing
 from xqueue_core.worker.duties import Exit, Life
 from xqueue_core.worker.engine import Engine
 from xqueue_core.worker.executor import Executor
+from xqueue_core.worker.host import Host, Latch, current_host
+from xqueue_core.worker.isolation.inside import refuse_workers
+from xqueue_core.worker.job import Ran
+from xqueue_core.worker.lifespan import LAST_WORDS, Lifespan, watched
 from xqueue_core.worker.options import WorkerOptions
+from xqueue_core.worker.pacing import Busy
+from xqueue_core.worker.scheduler import scheduler
+from xqueue_core.worker.serving import served, where
 from xqueue_core.worker.tools import Term, Tools
+from xqueue_core.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from xqueue_core.app import XQueue
-    from xqueue_core.handlers import HandlerSpec
+    from xqueue_core.recurring.schedule import Recurring
+    from xqueue_core.worker.isolation import Children
 
 logger = logging.getLogger("xqueue.worker")
 
@@ -52,11 +66,15 @@ class Worker:
         recycle: end, with :attr:`Exit.RECYCLE`, when code outlives its time-out by the grace
             time and cannot be stopped. For workers that own their process.
         tools: clock, sleep and randomness.
-        overrides: ``concurrency``, ``prefetch``, ``threads``, ``lanes``, ``types``, ``grace``,
-            ``lease``, ``heartbeat``, ``lease_wait``, in place of the app's settings.
+        busy: told once a second how busy the worker is, on its engine's thread; it must not
+            block, nor raise.
+        overrides: ``concurrency``, ``min_concurrency``, ``prefetch``, ``threads``, ``lanes``,
+            ``types``, ``children``, ``tasks_per_child``, ``grace``, ``lease``, ``heartbeat``,
+            ``lease_wait``, in place of the app's settings.
 
     Raises:
-        ConfigError: lanes or types are unknown to the app, or nothing is left to serve.
+        ConfigError: lanes or types are unknown to the app, nothing is left to serve, a child
+            process would not find the app, or this is such a child.
     """
 
     def __init__(
@@ -67,13 +85,20 @@ class Worker:
         burst: bool = False,
         recycle: bool = False,
         tools: Tools | None = None,
+        busy: Callable[[Busy], None] | None = None,
         loop_factory: LoopFactory = asyncio.new_event_loop,
         **overrides: Any,
     ) -> None:
+        refuse_workers()
         self.app = app
         self.options = WorkerOptions.of(app.settings(), burst=burst, recycle=recycle, **overrides)
         self.specs = served(app.handlers, self.options)
         self.lanes = sorted({spec.lane for spec in self.specs.values()})
+        self._isolated = [spec for spec in self.specs.values() if spec.kind is Kind.PROCESS]
+        if self._isolated:
+            from xqueue_core.worker.isolation.home import check
+
+            check(app, self._isolated)
         self.id = f"{name or socket.gethostname()}~{Uuid7()()}"
         self.ended = threading.Event()  #: set when the engine has ended, whatever handlers do
         self._tools = tools or Tools()
@@ -83,49 +108,73 @@ class Worker:
         self._stops = 0
         self._engine_loop: asyncio.AbstractEventLoop | None = None
         self._life: Life | None = None
+        self._engine: Engine | None = None
+        self._busy = busy
+        self._slots: int | None = None  # set by hand
+        self._host: Host | None = None
+        self._lifespan: Lifespan | None = None
+        self._thread = 0  # the handlers'
+        self._children: Children | None = None
+        #: True once it may lease. Before, its process can be ended and nobody misses anything.
+        self.begun = False
+        self._past: Collection[Ran] = ()
         self.exit: Exit | None = None
         self.error: BaseException | None = None  #: what the engine failed with
         #: True if deliveries were given up whose code may run on here: end the process at once.
         self.abandoned = False
+        #: Seconds that the app's lifespan may still take to end; 0 when it has, or there is none.
+        self.leaving = 0.0
 
     async def run(self) -> Exit:
         """Work until :meth:`stop` is called, an operator orders it, or ``burst`` is done.
 
-        May be called once. Cancelling it stops at once, as a second ``stop()`` does.
+        On asyncio or trio. May be called once. Cancelling it stops at once, as a second
+        ``stop()`` does.
 
         Raises:
             ConfigError, Unsupported: the broker or the plugins do not fit.
             Unavailable: the broker did not answer at the start.
+            What the app's lifespan raises: nothing was leased if that was at its beginning, and
+            every outcome was settled if it was at its end. TimeoutError: its end took longer
+            than ``grace``.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Exit] = loop.create_future()
-        engine_loop = self._loop_factory()
-        crossing = Crossing(loop.call_soon_threadsafe, engine_loop.call_soon_threadsafe)
-        executor = Executor(
-            crossing,
-            self.options,
-            self._tools,
-            self._term,
-            loop.call_soon_threadsafe,
-            worker=self.id,
-            app=self.app,
-        )
-
-        def engine() -> None:
-            exit, error = None, None
-            try:
-                with asyncio.Runner(loop_factory=lambda: engine_loop) as runner:
-                    exit = self.exit = runner.run(self._engine(crossing))
-            except BaseException as raised:  # noqa: BLE001 - it is raised again in run()
-                error = self.error = raised
-            self.ended.set()
-            _tell(loop, done, exit, error)
-
-        threading.Thread(target=engine, name="xqueue-engine", daemon=True).start()
+        refuse_workers()  # it may be a fork of the process that made it
+        host = self._host = current_host()
+        self._thread = threading.get_ident()
+        make = getattr(self.app, "lifespan", None)
+        if make is None:
+            self.begun = True
+            return await self._work(host, None, contextvars.copy_context())
+        check_brokers(self.app.settings(), self.app._backends)  # before anything is opened in vain
+        lifespan = Lifespan(host, partial(make, self.app), self.stop)
+        with self._lock:
+            self._lifespan = lifespan
+            stopped = self._stops > 0
         try:
-            return await self._until(done)
-        finally:
-            executor.close()
+            entered = not stopped and await self._enter(host, lifespan)
+        except BaseException as error:
+            if lifespan.inside:
+                await self._leave(lifespan, failed=True)
+            elif isinstance(error, Exception):
+                # Whoever runs the worker is told by the exception, traceback and all.
+                logger.error("the app's lifespan failed at its start: %r", error)
+            raise
+        if not entered:
+            self.exit = Exit.STOPPED
+            return self.exit
+        self.leaving = self.options.grace + LAST_WORDS
+        with self._lock:
+            self.begun = not self._stops
+        try:
+            if self.begun:
+                exit = await self._work(host, lifespan.state, lifespan.base)
+            else:  # stopped while it blocked the loop: no broker need be asked for anything
+                exit = self.exit = Exit.STOPPED
+        except BaseException:
+            await self._leave(lifespan, failed=True)
+            raise
+        await self._leave(lifespan, failed=False)
+        return exit
 
     def stop(self) -> None:
         """Drain: lease nothing more, finish within the grace time, hand back the rest.
@@ -135,25 +184,127 @@ class Worker:
         """
         with self._lock:
             self._stops += 1
+            host, lifespan, stops = self._host, self._lifespan, self._stops
             loop, life = self._engine_loop, self._life
+        # Either may have ended: the engine has when the lifespan is left.
         if loop is not None and life is not None:
-            try:
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(life.stop)
-            except RuntimeError:
-                logger.debug("stop() after the end")
+        if host is not None and lifespan is not None and (life is None or stops > 1):
+            with suppress(RuntimeError):
+                host.soon(lifespan.refuse if stops == 1 else lifespan.cancel)
 
-    async def _until(self, done: asyncio.Future[Exit]) -> Exit:
+    def drain(self) -> None:
+        """Do as :meth:`stop` does when it is called first, and nothing if it was called."""
+        with self._lock:
+            if not self._stops:
+                self.stop()
+
+    def end_children(self, seconds: float) -> None:
+        """End the child processes of isolated tasks, and wait so long at most until they have."""
+        if self._children is not None:
+            self._children.end(seconds)
+
+    def resize(self, slots: int) -> None:
+        """Have so many slots from now on, whatever the load; safe from any thread.
+
+        What runs in slots that are taken away runs on, and nothing starts in their place. A
+        worker whose slots follow the load (``min_concurrency``) does so no more.
+
+        Raises:
+            ValueError: ``slots`` is not 1 to 100000.
+        """
+        if not 1 <= slots <= 100_000:
+            raise ValueError(f"{slots!r} slots: wanted are 1 to 100000")
+        with self._lock:
+            self._slots = slots
+            loop, engine = self._engine_loop, self._engine
+        if loop is not None and engine is not None:
+            try:
+                loop.call_soon_threadsafe(engine.fix, slots)
+            except RuntimeError:
+                logger.debug("resize() after the end")
+
+    async def _enter(self, host: Host, lifespan: Lifespan) -> bool:
+        with watched(host):
+            return await lifespan.enter()
+
+    async def _leave(self, lifespan: Lifespan, *, failed: bool) -> None:
+        if self.abandoned and self.options.recycle:
+            logger.warning("the app's lifespan is not left: code that was given up may use it")
+            return
         try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            if not done.done():
-                self.stop()
-                self.stop()
-                await asyncio.wait([done])
+            await lifespan.leave(self.options.grace)
+        except Exception:
+            logger.exception("the app's lifespan failed at its end")
+            if not failed:
+                raise
+        finally:
+            self.leaving = 0.0
+
+    async def _work(self, host: Host, state: Any, base: contextvars.Context) -> Exit:
+        engine_loop = self._loop_factory()
+        crossing = Crossing(host.soon, engine_loop.call_soon_threadsafe)
+        executor = Executor(
+            crossing,
+            self.options,
+            self._tools,
+            self._term,
+            host,
+            worker=self.id,
+            app=self.app,
+            state=state,
+            base=base,
+        )
+        if self._isolated:
+            executor.runner(Kind.PROCESS)  # its first child starts now
+            self._children = executor.children
+        self._past = executor.past
+        done = host.latch()
+
+        def engine() -> None:
+            try:
+                with asyncio.Runner(loop_factory=lambda: engine_loop) as runner:
+                    self.exit = runner.run(self._run_engine(crossing))
+            except Unavailable as raised:
+                if self._life is not None or not self._stops:
+                    self.error = raised
+                else:  # stopped before there was an answer, and so before there was work
+                    self.exit = Exit.STOPPED
+            except BaseException as raised:  # noqa: BLE001 - it is raised again in run()
+                self.error = raised
+            self.ended.set()
+            try:
+                host.soon(done.set)
+            except RuntimeError:
+                logger.debug("nobody waits for the engine any more")
+
+        threading.Thread(target=engine, name="xqueue-engine", daemon=True).start()
+        try:
+            await self._until(host, done)
+        finally:
+            executor.close()
+        if self.error is not None:
+            raise self.error
+        if self.exit is None:
+            raise RuntimeError("the engine ended without a word")
+        return self.exit
+
+    async def _until(self, host: Host, done: Latch) -> None:
+        """Wait for the engine's end; cancelled, or interrupted at the keyboard, hasten it."""
+        hastened: tuple[type[BaseException], ...] = (*host.cancelled, KeyboardInterrupt)
+        try:
+            await done.wait()
+        except hastened:
+            self.stop()
+            self.stop()
+            await done.held()
             raise
 
-    async def _engine(self, crossing: Crossing) -> Exit:
+    async def _run_engine(self, crossing: Crossing) -> Exit:
         """In the engine's thread: two connections, so that no heartbeat waits behind a batch."""
+        if self._children is not None:
+            await self._children.ready(lambda: self._stops > 0)
         opened = (self.app.connect(Role.WORKER), self.app.connect(Role.WORKER))
         async with opened[0] as connection, opened[1] as pulse:
             engine = Engine(
@@ -167,69 +318,60 @@ class Worker:
                 self._tools,
                 self._term,
             )
-            life = Life(engine)
+            recurring = [] if self.options.burst else self._recurring()
+            life = Life(
+                engine,
+                self._busy,
+                scheduler(recurring, connection, engine.keeper.time, self._tools),
+                where(connection.settings),
+            )
             with self._lock:
+                self._engine = engine
+                if self._slots is not None:
+                    engine.fix(self._slots)
                 self._engine_loop, self._life = asyncio.get_running_loop(), life
                 for _ in range(self._stops):
                     life.stop()
             self._hello()
+            watching = asyncio.create_task(self._watchdog(engine).run())
             try:
-                return await life.run()
+                exit = await life.run()
             finally:
+                watching.cancel()
                 self.abandoned = life.abandoned
+            if self.abandoned and self.options.recycle:
+                # Others may start by now what runs on here: the process ends before all else.
+                self.exit = exit
+                self.ended.set()
+            return exit
+
+    def _watchdog(self, engine: Engine) -> Watchdog:
+        def ping(call: Callable[[], None]) -> None:
+            if self._host is not None:  # run() has set it
+                self._host.soon(call)
+
+        return Watchdog(
+            ping,
+            self._thread,
+            engine.desk.active,
+            self._tools,
+            past=self._past,
+            blocked=engine.pauses.blocks,
+        )
+
+    def _recurring(self) -> list[Recurring]:
+        """The schedules of the types served."""
+        return [one for one in self.app.schedules.values() if one.spec.name in self.specs]
 
     def _hello(self) -> None:
         from xqueue_core.settings import masked
 
+        least, most = self.options.min_concurrency, self.options.concurrency
         logger.info(
-            "worker %s (pid %d) serves lanes %s on %s, %d slots",
+            "worker %s (pid %d) serves lanes %s on %s, %s slots",
             self.id,
             os.getpid(),
             ", ".join(self.lanes),
             masked(self.app.settings().url),
-            self.options.concurrency,
+            str(most) if least is None else f"{least} to {most}",
         )
-
-
-def served(handlers: Mapping[str, HandlerSpec], options: WorkerOptions) -> dict[str, HandlerSpec]:
-    """The handlers that a worker with these options runs. Raises ConfigError if none."""
-    lanes = {spec.lane for spec in handlers.values()}
-    for what, wanted, known in (
-        ("lane", options.lanes, lanes),
-        ("type", options.types, set(handlers)),
-    ):
-        unknown = sorted(set(wanted or ()) - known)
-        if unknown:
-            raise ConfigError(
-                f"no handler declares {what} {', '.join(map(repr, unknown))} "
-                f"(declared: {', '.join(sorted(known)) or 'none'})"
-            )
-    found = {
-        name: spec
-        for name, spec in handlers.items()
-        if (options.types is None or name in options.types)
-        and (options.lanes is None or spec.lane in options.lanes)
-    }
-    if not found:
-        raise ConfigError("there is no handler to run: declare one with @app.task")
-    return found
-
-
-def _tell(
-    loop: asyncio.AbstractEventLoop,
-    done: asyncio.Future[Exit],
-    exit: Exit | None,
-    error: BaseException | None,
-) -> None:
-    def tell() -> None:
-        if done.done():
-            return
-        if exit is not None:
-            done.set_result(exit)
-        else:
-            done.set_exception(error or RuntimeError("the engine ended without a word"))
-
-    try:
-        loop.call_soon_threadsafe(tell)
-    except RuntimeError:
-        logger.debug("nobody waits for the engine any more")

@@ -1,0 +1,63 @@
+"""What an app puts around its handlers: middleware around each run, a lifespan around them all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from xqueue_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xqueue_core.app import XQueue
+    from xqueue_core.context import Context
+
+#: Runs what is further inside, at last the handler; its result is the handler's.
+CallNext = Callable[["Context"], Awaitable[Any]]
+#: ``async def middleware(ctx, call_next)``: what it returns or raises stands for the handler's.
+Middleware = Callable[["Context", CallNext], Awaitable[Any]]
+#: An ``@asynccontextmanager`` function of the app; what it yields is ``ctx.state``.
+LifespanMaker = Callable[["XQueue"], AbstractAsyncContextManager[Any]]
+
+
+def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
+    """Raises ConfigError if one cannot be awaited."""
+    if callable(middleware):
+        raise ConfigError(f"middleware takes a list: middleware=[{_name(middleware)}]")
+    layers = tuple(middleware)
+    for one in layers:
+        if not _is_async(one):
+            raise ConfigError(
+                f"middleware must be `async def {_name(one)}(ctx, call_next)`, not {one!r}"
+            )
+    return layers
+
+
+def check_lifespan(lifespan: LifespanMaker | None) -> LifespanMaker | None:
+    """Raises ConfigError if it makes no asynchronous context manager."""
+    given: object = lifespan
+    if given is None or (callable(given) and not _undecorated(given)):
+        return lifespan
+    raise ConfigError(
+        f"lifespan must be a function of the app with @contextlib.asynccontextmanager above it "
+        f"and one `yield` in it, not {lifespan!r}"
+    )
+
+
+def _is_async(one: object) -> bool:
+    return callable(one) and (
+        inspect.iscoroutinefunction(one) or inspect.iscoroutinefunction(type(one).__call__)
+    )
+
+
+def _undecorated(function: object) -> bool:
+    return (
+        inspect.isasyncgenfunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+    )
+
+
+def _name(one: object) -> str:
+    return getattr(one, "__name__", "middleware")

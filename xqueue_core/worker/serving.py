@@ -1,0 +1,44 @@
+"""What a worker serves, and where: told by its options and the app's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from xqueue_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xqueue_core.handlers import HandlerSpec
+    from xqueue_core.settings import Settings
+    from xqueue_core.worker.options import WorkerOptions
+
+
+def served(handlers: Mapping[str, HandlerSpec], options: WorkerOptions) -> dict[str, HandlerSpec]:
+    """The handlers that a worker with these options runs. Raises ConfigError if none."""
+    lanes = {spec.lane for spec in handlers.values()}
+    for what, wanted, known in (
+        ("lane", options.lanes, lanes),
+        ("type", options.types, set(handlers)),
+    ):
+        unknown = sorted(set(wanted or ()) - known)
+        if unknown:
+            raise ConfigError(
+                f"no handler declares {what} {', '.join(map(repr, unknown))} "
+                f"(declared: {', '.join(sorted(known)) or 'none'})"
+            )
+    found = {
+        name: spec
+        for name, spec in handlers.items()
+        if (options.types is None or name in options.types)
+        and (options.lanes is None or spec.lane in options.lanes)
+    }
+    if not found:
+        raise ConfigError("there is no handler to run: declare one with @app.task")
+    return found
+
+
+def where(settings: Settings) -> str:
+    """Where limits live, for people."""
+    from xqueue_core.settings import masked
+
+    return masked(settings.semaphore_url or settings.url)
