@@ -1,0 +1,132 @@
+"""What a kill run says in the end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from soak.app import heartbeat
+from soak.recovery import Blown, blown, late, summary
+from support.history.checker import Report, Terms, check, tell
+from support.history.ends import FINAL
+from support.history.events import FinalState, Stopped
+from support.history.story import Story
+from support.history.writer import read
+
+if TYPE_CHECKING:
+    from soak.fleet import Fleet, Place
+    from soak.kills import Plan
+    from soak.stream import Stream
+
+#: A kill strikes at least so many running tasks.
+BUSY = 10
+#: Beyond the lease, within which what a killed worker ran starts elsewhere (seconds).
+DETECTION = 2.0
+
+
+@dataclass(slots=True, frozen=True)
+class End:
+    """How a run ended: drained or not, the workers' exit codes, children that outlived them."""
+
+    whole: bool
+    codes: list[int]
+    orphans: list[int]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The figures and verdicts of a run."""
+
+    figures: dict[str, Any]
+    recovery: dict[str, Any]
+    report: Report
+    complaints: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is broken and the run was what it should be."""
+        return self.report.ok and not self.complaints
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "ok": self.ok,
+            "figures": self.figures,
+            "recovery": self.recovery,
+            "complaints": self.complaints,
+            "verdicts": self.report.as_json(),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{name:<28} {_text(value)}" for name, value in self.figures.items()]
+        lines.append("recovery after a SIGKILL (seconds)")
+        lines += [f"    {name:<38} {_text(value)}" for name, value in self.recovery.items()]
+        lines += ["", str(self.report)]
+        gone = self.report["worker_lost"].excused
+        lines += [f"    given up: {one.what}" for one in gone]
+        lines += [f"BROKEN {one}" for one in self.complaints]
+        lines.append("nothing is broken" if self.ok else "SOMETHING IS BROKEN")
+        return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def judge(plan: Plan, place: Place, fleet: Fleet, stream: Stream, end: End) -> Outcome:
+    """Read the history and decide."""
+    terms = Terms(plan.lease, plan.heartbeat, tolerance=0.05)
+    events = read(place.history)
+    story = tell(events, terms)
+    kills = blown(story)
+    complaints = []
+    if not end.whole:
+        complaints.append("something still lived at the end")
+    if fleet.unasked or any(end.codes):
+        complaints.append(f"workers ended by themselves: {fleet.unasked}, or badly: {end.codes}")
+    if end.orphans:
+        complaints.append(f"isolated children outlived their workers: {end.orphans}")
+    if len(kills) < plan.kills:
+        complaints.append(f"only {len(kills)} of {plan.kills} kills were made")
+    idle = sum(one.running < BUSY for one in kills)
+    if idle:
+        complaints.append(f"{idle} kills struck fewer than {BUSY} running tasks")
+    stops = sum(isinstance(one, Stopped) for one in events)
+    if stops < plan.stops:
+        complaints.append(f"only {stops} of {plan.stops} stops were made")
+    recovery = summary(kills, plan.lease + DETECTION)
+    complaints += late(recovery)
+    return Outcome(
+        _figures(plan, story, fleet, stream, kills),
+        recovery,
+        check(events, terms, ahead=plan.ahead),
+        complaints,
+    )
+
+
+def _figures(
+    plan: Plan, story: Story, fleet: Fleet, stream: Stream, kills: list[Blown]
+) -> dict[str, Any]:
+    states = Counter(
+        f"{one.state}/{one.reason}" if one.state == "failed" else one.state
+        for one in story.events
+        if isinstance(one, FinalState)
+    )
+    busy = sorted(one.running for one in kills)
+    stops = [one for one in story.events if isinstance(one, Stopped)]
+    return {
+        "plan": asdict(plan),
+        "heartbeat": heartbeat(plan.lease),
+        "submitted": dict(Counter(stream.ids.values())),
+        "ended": sum(n for name, n in states.items() if name.partition("/")[0] in FINAL),
+        "states": dict(states),
+        "starts": len(story.runs),
+        "worker processes": fleet.spawned,
+        "kills": len(kills),
+        "runs cut off by a kill": f"{busy[0]} to {busy[-1]}" if busy else "none",
+        "kills of 10 runs or more": sum(one >= 10 for one in busy),
+        "stops": len(stops),
+        "stops that held the file": len(story.cuts[""]),
+    }
