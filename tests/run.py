@@ -7,45 +7,98 @@ Reports go to the folder named by ``CONFORMANCE_DIR``, by default ``.matrix``.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 THIRD_PARTY = ROOT / "tests" / "third_party" / "run.py"
+#: Run beside the others: the kit's cases wait most of their time, and so do tests of processes.
+BESIDE = {name: str(ROOT / "tests" / name) for name in ("contract", "unit")}
 
 
 def main(arguments: list[str]) -> int:
-    """Run pytest, then the foreign distribution, then show what the reports say."""
+    """Run pytest and the foreign distribution side by side, then show what the reports say.
+
+    Without arguments pytest runs in several parts, side by side too.
+    """
     folder = Path(os.environ.get("CONFORMANCE_DIR", ROOT / ".matrix"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    for old in folder.glob("*.json"):
+    for old in (*folder.glob("*.json"), *folder.glob("*.xml")):
         old.unlink()
-    plugin = ["-p", "xqueue_core.conformance", "--conformance-dir", str(folder)]
-    results = folder / "pytest.xml"
-    results.unlink(missing_ok=True)
-    # The kit's cases record properties, which the default form of the file refuses.
-    junit = ["-o", "junit_family=xunit1", f"--junit-xml={results}"]
-    tests = [sys.executable, "-m", "pytest", *plugin, *arguments, *junit]
-    codes = [_ran(tests), _ran([sys.executable, str(THIRD_PARTY)], CONFORMANCE_DIR=str(folder))]
+    whole = not arguments
+    beside = {"third party": [sys.executable, str(THIRD_PARTY)]}
+    if whole:
+        beside |= {name: pytest(folder, name, [path]) for name, path in BESIDE.items()}
+        arguments = [f"--ignore={path}" for path in BESIDE.values()]
+    others = Others(folder, beside)
+    others.start()
+    codes = [_start(pytest(folder, "tests", arguments)).wait()]
+    codes += others.ended()
     reports = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
     print(matrix(reports))
-    whole = not arguments
     if whole and not reports:
         print("no conformance report was written", file=sys.stderr)
         codes.append(1)
     if whole and any(not report["ok"] for report in reports):
         codes.append(1)
-    for name, reason in skipped(results):
-        print(f"skipped, which counts as a failure: {name} ({reason})", file=sys.stderr)
-        codes.append(1)
+    for results in sorted(folder.glob("*.xml")):
+        for name, reason in skipped(results):
+            print(f"skipped, which counts as a failure: {name} ({reason})", file=sys.stderr)
+            codes.append(1)
     # A signal's code is negative.
     return max(map(abs, codes))
+
+
+def pytest(folder: Path, name: str, arguments: list[str]) -> list[str]:
+    """A run of pytest whose results go to a file of this name."""
+    plugin = ["-p", "xqueue_core.conformance", "--conformance-dir", str(folder)]
+    # Several run at once, and none needs what another remembers of the last time.
+    plugin += ["-p", "no:cacheprovider"]
+    # The kit's cases record properties, which the default form of the file refuses.
+    junit = ["-o", "junit_family=xunit1", f"--junit-xml={folder / name}.xml"]
+    return [sys.executable, "-m", "pytest", *plugin, *arguments, *junit]
+
+
+class Others(threading.Thread):
+    """Runs these commands, by name, one after the other, beside the tests.
+
+    What they say is shown when the tests have ended.
+    """
+
+    def __init__(self, folder: Path, commands: dict[str, list[str]]) -> None:
+        super().__init__(daemon=True)
+        self._folder = folder
+        self._commands = commands
+        self._codes: list[int] = []
+
+    def run(self) -> None:
+        """One after the other: more at once would be too much for two processors."""
+        for name, command in self._commands.items():
+            with self._said(name).open("wb") as said:
+                process = _start(command, said, CONFORMANCE_DIR=str(self._folder))
+                stop = atexit.register(process.kill)  # the tests were interrupted
+                self._codes.append(process.wait())
+                atexit.unregister(stop)
+
+    def ended(self) -> list[int]:
+        """Their exit codes, when all have ended and what they said was shown."""
+        self.join()
+        for name in self._commands:
+            print(
+                f"== {name}", self._said(name).read_text("utf-8", "replace"), sep="\n", flush=True
+            )
+        return self._codes + [1] * (len(self._commands) - len(self._codes))
+
+    def _said(self, name: str) -> Path:
+        return self._folder / f"{name.replace(' ', '-')}.txt"
 
 
 def skipped(results: Path) -> list[tuple[str, str]]:
@@ -59,7 +112,9 @@ def skipped(results: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _ran(command: list[str], **variables: str) -> int:
+def _start(
+    command: list[str], said: IO[bytes] | None = None, **variables: str
+) -> subprocess.Popen[bytes]:
     # The core is importable before pytest reads its settings: `-p` needs it at once.
     path = os.pathsep.join(
         [
@@ -69,7 +124,8 @@ def _ran(command: list[str], **variables: str) -> int:
         ]
     )
     environment = {**os.environ, "PYTHONPATH": path, **variables}
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    both = subprocess.STDOUT if said else None
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=both)
 
 
 def matrix(reports: list[dict[str, Any]]) -> str:

@@ -43,15 +43,18 @@ def memory() -> Harness:
     return StoredHarness(backend, settings, name="memory", loops=LOOPS)
 
 
-def sqlite(durability: str, folder: Path) -> Harness:
+def sqlite(durability: str, folder: str | Path) -> Harness:
     """The SQLite backend in one durability mode, with one file for all cases."""
     backend: Backend = SqliteBackend()
+    path = str(Path(folder) / f"{durability}.db")
+    # In another process: this function, by its name.
+    child = (f"{__name__}:sqlite", durability, str(folder))
 
     def settings(namespace: str, changes: Mapping[str, Any]) -> Any:
-        path = str(folder / f"{durability}.db")
         return backend.Settings(path=path, namespace=namespace, durability=durability, **changes)
 
-    return StoredHarness(backend, settings, name=f"sqlite-{durability}", loops=LOOPS)
+    name = f"sqlite-{durability}"
+    return StoredHarness(backend, settings, name=name, loops=LOOPS, child=child)
 
 
 def scratch() -> Path:

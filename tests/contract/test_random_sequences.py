@@ -64,6 +64,14 @@ def _ignores_losses(task: Task, record: Record, command: Command, at: float, pau
     return _step(task, record, command, at, paused)
 
 
+def _charges_what_waited(
+    task: Task, record: Record, command: Command, at: float, paused: float
+) -> Step:
+    if isinstance(command, Lose):
+        command = Lose(command.token)
+    return _step(task, record, command, at, paused)
+
+
 def _forgets_alarms(
     task: Task, record: Record, at: float, paused: float
 ) -> tuple[str, int, float | None]:
@@ -76,6 +84,7 @@ def _forgets_alarms(
     [
         (tasks, "step", _charges_hand_backs),
         (tasks, "step", _ignores_losses),
+        (tasks, "step", _charges_what_waited),
         (layout, "place", _forgets_alarms),
     ],
 )

@@ -35,11 +35,6 @@ PAGE = bytes(3_000)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> str:
     return str(tmp_path / "test.db")
 

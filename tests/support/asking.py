@@ -28,9 +28,13 @@ async def grants(semaphore: StoredSemaphore, *requests: Request) -> list[Grant]:
 
 
 async def renew(
-    semaphore: StoredSemaphore, worker: str = "w", *permits: Permit, lease: float = LEASE
+    semaphore: StoredSemaphore,
+    worker: str = "w",
+    *permits: Permit,
+    lease: float = LEASE,
+    heartbeat: float = 0.0,
 ) -> list[Keep]:
-    return (await semaphore.renew(worker, permits, [], lease)).permits
+    return (await semaphore.renew(worker, permits, [], lease, heartbeat)).permits
 
 
 async def take(semaphore: StoredSemaphore, id: str, worker: str = "w") -> Permit:

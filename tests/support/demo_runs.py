@@ -30,7 +30,7 @@ def alive(pid: int) -> bool:
     """True if the process runs; one that has ended and was not collected does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while it is read
         return False
     return state not in "ZX"
 

@@ -51,6 +51,7 @@ class FakeQueue(TaskQueue):
         self.settles: list[list[Settle]] = []
         self.settled: dict[tuple[str, int], Outcome] = {}
         self.beats: list[tuple[Beat, list[tuple[str, int]]]] = []
+        self.waiting: list[list[str]] = []  # ids of which each heartbeat said that they wait
         self.commands: list[AnyCommand] = []
         self.lines: list[Line] = []
         self.fail: dict[str, deque[Exception]] = {}
@@ -100,10 +101,12 @@ class FakeQueue(TaskQueue):
 
     async def extend(self, beat: Beat, held: Sequence[Held]) -> BeatReply:
         self.beats.append((beat, [(one.id, one.token) for one in held]))
+        self.waiting.append([one.id for one in held if one.waits])
         await self._begin("extend")
         self._end("extend")
         holds = [self.holds.get(one.id, Hold.KEPT) for one in held]
-        return BeatReply(holds, self.reply.paused, self.reply.quiet, self.reply.stop)
+        reply = self.reply
+        return BeatReply(holds, reply.paused, reply.quiet, reply.stop, reply.now)
 
     async def control(self, commands: Sequence[AnyCommand]) -> list[Verdict]:
         await self._begin("control")

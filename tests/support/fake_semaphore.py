@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from xqueue_core.abc import Semaphore
 from xqueue_core.permits import Answer, Grant, Keep, KeyInfo, Permit, Renewed, Request
+from xqueue_core.worker.declaring import KEPT
 
 
 class FakeSemaphore(Semaphore):
@@ -54,7 +55,12 @@ class FakeSemaphore(Semaphore):
         return answers
 
     async def renew(
-        self, worker: str, permits: Sequence[Permit], watch: Sequence[str], lease: float
+        self,
+        worker: str,
+        permits: Sequence[Permit],
+        watch: Sequence[str],
+        lease: float,
+        heartbeat: float = 0.0,
     ) -> Renewed:
         self.renewals.append([one.id for one in permits])
         await asyncio.sleep(0)
@@ -74,10 +80,17 @@ class FakeSemaphore(Semaphore):
     async def set_limit(self, key: str, limit: int | None, *, pinned: bool = True) -> None:
         self._raise(self.fail, "set_limit")
         self.declared[key] = limit
+        if key == KEPT:
+            self.limit(key, limit)
 
     async def inspect(self, keys: Sequence[str]) -> list[KeyInfo]:
         return [
-            KeyInfo(key=key, limit=self.limits.get(key), holders=dict(self.holders[key]))
+            KeyInfo(
+                key=key,
+                limit=self.limits.get(key),
+                version=self.versions.get(key, 0),
+                holders=dict(self.holders[key]),
+            )
             for key in keys
         ]
 

@@ -32,6 +32,7 @@ from xqueue_core.calls import (
 )
 from xqueue_core.commands import Accept, Command, Expire, Expunge, Lease, Leave, Lose, Promote, Said
 from xqueue_core.envelope import decode_task, encode_task
+from xqueue_core.outcomes import WAITED
 from xqueue_core.task import Event, EventName, HandBack, Record, State
 from xqueue_core.transitions import expires_at, expunged_at
 
@@ -49,6 +50,7 @@ class Lockstep:
         self.workers = [f"worker{n}" for n in range(WORKERS)]
         self.calls: dict[str, int] = defaultdict(int)
         self.beaten: dict[str, float] = {}
+        self.waiting: dict[str, set[tuple[str, int]]] = {}  # as its last heartbeat said
         self.step = 0
 
     async def run(self) -> list[Model]:
@@ -93,10 +95,15 @@ class Lockstep:
 
     async def _maintain(self) -> bool:
         """Maintain the queue once; true if a dead worker's tasks were taken from it."""
-        lost = sum(model.record.losses for model in self.models.values() if model.record)
+        before = self._running()
         await self.side.queue.maintain(1000.0)
         self._follow(await self.side.events(), self._by_itself)
-        return lost != sum(model.record.losses for model in self.models.values() if model.record)
+        return before != self._running()
+
+    def _running(self) -> int:
+        """How many are with workers."""
+        records = (model.record for model in self.models.values())
+        return sum(record is not None and record.state is State.PROCESSING for record in records)
 
     async def _beat(self) -> None:
         at = self.side.clock()
@@ -107,7 +114,7 @@ class Lockstep:
                 if model.held is None or model.held[0] != worker:
                     continue
                 if id not in lying:
-                    held.append(Held(id, model.held[1]))
+                    held.append(Held(id, model.held[1], self._waits(model)))
                 elif lying[id] == "misname":
                     held.append(Held(id, model.tokens[0] - 1))
             expected = [self._hold(worker, one) for one in held]
@@ -116,6 +123,7 @@ class Lockstep:
             )
             reply = await self.side.queue.extend(beat, held)
             self.beaten[worker] = at
+            self.waiting[worker] = {(one.id, one.token) for one in held if one.waits}
             for one, said, right in zip(held, reply.held, expected, strict=True):
                 if said is not right:
                     raise self.fail(self.models[one.id], f"{one} is {said}, not {right}")
@@ -126,6 +134,10 @@ class Lockstep:
                 if model.record and model.record.state is State.PROCESSING:
                     raise self.fail(model, "a delivery that nobody named was not handed back")
                 model.held = None
+
+    def _waits(self, model: Model) -> bool:
+        """Whether its worker says that it waits: for some steps, then for some not."""
+        return (self.step + model.plan.number) // 3 % 3 == 0
 
     def _hold(self, worker: str, held: Held) -> Hold:
         record = self.models[held.id].record
@@ -152,7 +164,8 @@ class Lockstep:
         if record.state is State.PROCESSING:
             if self.beaten[record.worker] + LEASE > at:
                 raise self.fail(model, f"{record.worker} may live, but {event}")
-            return Lose(record.delivery)
+            said = self.waiting[record.worker]
+            return Lose(record.delivery, (event.id, record.delivery) in said)
         return Expire()
 
     def _follow(
@@ -195,7 +208,8 @@ class Lockstep:
             if record.state is State.PROCESSING and self.beaten[record.worker] + LEASE <= at:
                 raise self.fail(model, f"{record.worker} is dead, but holds it at {at}")
             ends = expires_at(task, record, model.paused_for(at))
-            late = STILL if model.paused_for(at) or record.losses else 0.0
+            taken = record.losses or record.reason == WAITED
+            late = STILL if model.paused_for(at) or taken else 0.0
             if ends is not None and ends + late <= at and model.paused is None:
                 raise self.fail(model, f"its wait ended at {ends}, but it waits at {at}")
 

@@ -21,7 +21,7 @@ URL = "WORKER_TEST_URL"
 class Cli:
     """One ``xqueue`` process."""
 
-    def __init__(self, url: str, log: Path, *arguments: str) -> None:
+    def __init__(self, url: str, log: Path, *arguments: str, script: Path | None = None) -> None:
         env = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(one for one in sys.path if one),
@@ -29,10 +29,11 @@ class Cli:
             URL: url,
             LOG: str(log),
         }
+        what = ["-m", "xqueue_core.cli"] if script is None else [str(script)]
         self.errors = log.with_suffix(f".{len(list(log.parent.iterdir()))}.err")
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "xqueue_core.cli", *arguments],
+                [sys.executable, *what, *arguments],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -94,6 +95,6 @@ def alive(pid: int) -> bool:
     """True if the process exists and is no zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while it is read
         return False
     return state != "Z"

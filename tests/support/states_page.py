@@ -43,7 +43,8 @@ def tables() -> str:
     """Both tables, as Markdown."""
     wishes = {name: [_wish(name, column) for column in _STATES.values()] for name in COMMANDS}
     settles = {name: [_outcome(name, column) for column in _RUNNING.values()] for name in OUTCOMES}
-    settles["the worker died"] = [_loss(column) for column in _RUNNING.values()]
+    for waited, what in ((False, "the worker died"), (True, "the worker died while it waited")):
+        settles[what] = [_loss(column, waited) for column in _RUNNING.values()]
     first = _table("command", list(_STATES), wishes)
     second = _table("outcome of the current delivery", list(_RUNNING), settles)
     return f"{first}\n{second}"
@@ -65,9 +66,9 @@ def _outcome(name: str, situation: str) -> str:
     return _cell(record, Settle("type:1", record.delivery if record else 0, OUTCOMES[name]))
 
 
-def _loss(situation: str) -> str:
+def _loss(situation: str, waited: bool) -> str:
     record = SITUATIONS[situation]()
-    return _cell(record, Lose(record.delivery if record else 0))
+    return _cell(record, Lose(record.delivery if record else 0, waited))
 
 
 def _cell(before: Record | None, command: Command) -> str:

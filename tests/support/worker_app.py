@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import time
+from pathlib import Path
 
 from support.apps import make_app
-from support.processes import URL, note
+from support.processes import LOG, URL, note, notes
 from xqueue_core import Context, RetryPolicy, XQueue
 
 
@@ -32,6 +34,14 @@ def make(url: str) -> XQueue:
     async def block(ctx: Context, seconds: float) -> None:
         note(f"start {ctx.id} {ctx.attempt} {os.getpid()}")
         time.sleep(seconds)  # noqa: ASYNC251 - it blocks the loop on purpose
+
+    @app.task
+    async def grab(ctx: Context, seconds: float) -> int:
+        note(f"start {ctx.id} {ctx.token} {os.getpid()}")
+        if sum(ctx.id in line for line in notes(Path(os.environ[LOG]))) == 1:
+            ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # it holds the interpreter's lock
+            note(f"end {ctx.id} {ctx.token} {os.getpid()}")
+        return os.getpid()
 
     @app.task
     async def die(ctx: Context) -> None:

@@ -25,6 +25,12 @@ async def thumbnail(ctx: Context, path: str, width: int = 320) -> str:
     return path
 
 
+@app.task(isolation="process", max_memory=256, process_timeout=10)
+def isolated(path: str) -> int:
+    """A handler in a process of its own."""
+    return len(path)
+
+
 @app.task(max_retry=5, process_timeout=datetime.timedelta(minutes=1), lane="slow")
 def count(texts: Sequence[str], *, deep: bool = False) -> dict[str, int]:
     """A plain handler with options and a keyword-only argument."""
@@ -46,6 +52,35 @@ async def clean(user: int) -> None:
 def plain(ctx: Context) -> int:
     """A plain handler with a context and no arguments."""
     return ctx.attempt
+
+
+@app.every(60, args=("a.png",), kwargs={"width": 640}, missed="skip", overlap="allow")
+@app.cron("0 9 * * MON-FRI", tz="Europe/Berlin", name="daily", priority=9)
+@app.task(max_retry=1)
+async def often(ctx: Context, path: str, width: int = 320) -> str:
+    """Recurring, and a handler like any other."""
+    return path
+
+
+@app.every(datetime.timedelta(minutes=5), offset=1.5)
+def swept() -> int:
+    """A plain function that is declared as a task."""
+    return 0
+
+
+@app.cron("0 0 L * *")
+async def monthly(ctx: Context) -> float:
+    """The same with a context."""
+    return ctx.accepted_at
+
+
+async def recur(ctx: Context) -> None:
+    assert_type(await often.submit("a.png", width=1), Handle[str])
+    assert_type(await often(ctx, "a.png"), str)
+    assert_type(await swept.submit(), Handle[int])
+    assert_type(swept(), int)
+    assert_type(await monthly.submit(), Handle[float])
+    assert_type(await monthly(ctx), float)
 
 
 async def submit(ctx: Context) -> None:

@@ -20,7 +20,19 @@ def count(text: str, *, deep: bool = False) -> int:
     return len(text) + deep
 
 
+app.task(isolation="thread")  # wrong: no kind of isolation
+app.every("60")  # wrong: a text for seconds
+app.every(60, missed="some")  # wrong: none of the ways
+app.cron("0 9 * * *", unique_key="a")  # wrong: not an option of a schedule
+
+
+@app.every(60)
+async def often(path: str = "a.png") -> str:
+    return path
+
+
 async def main(ctx: Context) -> None:
+    await often.submit(5)  # wrong: a number for a text, to a recurring handler
     await thumbnail.submit(640)  # wrong: a number for a text
     await thumbnail.submit("a.png", height=5)  # wrong: no such argument
     await thumbnail.submit(ctx, "a.png")  # wrong: the context is not submitted

@@ -216,7 +216,7 @@ def test_sections_are_those_of_installed_plugins(
         ("heartbeat", 3.76, "at most lease / 4 = 3.75"),
         ("max_payload", 524_289, "524288"),
         ("durability", "disk", "'process' or 'power'"),
-        ("loop", "trio", "'asyncio' or 'uvloop'"),
+        ("loop", "curio", "'asyncio', 'uvloop' or 'trio'"),
         ("log_level", "loud", "'warning'"),
         ("namespace", "My_App", "a-z, 0-9 and `-`"),
         ("namespace", "x" * 33, "1 to 32"),

@@ -13,9 +13,11 @@ from click.testing import CliRunner
 
 from xqueue_core import XQueue
 from xqueue_core.cli.apps import configure, find_app
+from xqueue_core.cli.child import FIRST_WAIT, HEALTHY, LONGEST_WAIT, Child
 from xqueue_core.cli.group import COMMANDS, xqueue
-from xqueue_core.cli.running import SAME, loops, stopper
-from xqueue_core.cli.supervisor import FIRST_WAIT, HEALTHY, LONGEST_WAIT, Child
+from xqueue_core.cli.loops import loops
+from xqueue_core.cli.signals import SAME, stopper
+from xqueue_core.cli.words import Word
 from xqueue_core.errors import ConfigError
 
 APP = "from xqueue_core import XQueue\n{} = XQueue('memory://', concurrency=7)\n"
@@ -111,6 +113,34 @@ def test_an_app_whose_own_code_is_broken_says_so_without_our_frames(
     assert "SyntaxError" in first or "broken.py" in frames[0]
 
 
+def test_a_file_of_a_package_is_to_be_named_as_a_module(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = folder / "whole" / "inner"
+    inner.mkdir(parents=True)
+    for part in (folder / "whole", inner):
+        (part / "__init__.py").write_text("")
+    (inner / "core.py").write_text("from .parts import thing\n")
+    hint = "name it as a module, `whole.inner.core` or `whole.inner.core:attr`"
+    with pytest.raises(ConfigError, match=f"attempted relative import.*package; {hint}\n  File"):
+        find_app("whole/inner/core.py:mine")
+    monkeypatch.chdir(inner)
+    with pytest.raises(ConfigError, match=f"; {hint}, in the folder {folder}\n"):
+        find_app("core.py")
+    (folder / "bare").mkdir()
+    (folder / "bare" / "core.py").write_text("from .parts import thing\n")
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match=r"`bare\.core`"):
+        find_app("bare/core.py")
+
+
+def test_a_file_in_no_package_is_not_to_be_named_as_one(folder: Path) -> None:
+    (folder / "lone.py").write_text("from .parts import thing\n")
+    with pytest.raises(ConfigError) as caught:
+        find_app("lone.py")
+    assert "name it" not in str(caught.value)
+
+
 def test_a_misspelt_variable_is_told_once_in_one_line(folder: Path) -> None:
     (folder / "mine.py").write_text(APP.format("app"))
     done = subprocess.run(
@@ -154,10 +184,19 @@ def test_signals_in_quick_succession_are_one_wish() -> None:
 
 
 def test_loops() -> None:
-    for name in ("asyncio", "uvloop"):
+    for name, module in (("asyncio", "asyncio"), ("uvloop", "uvloop"), ("trio", "asyncio")):
         loop = loops(name)()
-        assert name in type(loop).__module__
+        assert module in type(loop).__module__
         loop.close()
+
+
+@pytest.mark.parametrize("name", ["uvloop", "trio"])
+def test_a_loop_that_is_missing_says_how_to_get_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=rf"pip install 'xqueue-core\[{name}\]'"):
+        loops(name)
 
 
 def test_a_process_that_keeps_dying_is_started_ever_later() -> None:
@@ -165,13 +204,13 @@ def test_a_process_that_keeps_dying_is_started_ever_later() -> None:
     child = Child([sys.executable, "-c", ""], lambda: now)
     waits = []
     for _ in range(10):
-        child.restart(1)
+        child.restart()
         assert child.at is not None
         waits.append(child.at - now)
     assert waits[:3] == [FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT]
     assert waits[-1] == LONGEST_WAIT
-    child.restart(75)
+    child.restart(Word.RECYCLE)
     assert child.at == now
     now = HEALTHY + 1
-    child.restart(1)
+    child.restart()
     assert child.at == now

@@ -61,7 +61,29 @@ def test_a_task_is_submitted_to_a_broker_that_is_shared(folder: Path) -> None:
     url = f"sqlite:///{folder / 'q.db'}"
     answer = told(folder, "submit", "job", "--app", "APP", url=url)
     assert answer.exit_code == 0, answer.output
-    assert answer.output.startswith("job:")
+    assert answer.stdout.startswith("job:")
+    assert answer.stderr == ""
+
+
+@pytest.mark.parametrize("app", [(), ("--app", "other.py")])
+def test_a_task_of_a_type_that_the_app_does_not_declare_is_told_to_have_default_options(
+    folder: Path, app: tuple[str, ...]
+) -> None:
+    url = f"sqlite:///{folder / 'q.db'}"
+    (folder / "other.py").write_text("from xqueue_core import XQueue\napp = XQueue()\n")
+    assert told(folder, "submit", "job", "--app", "APP", url=url).exit_code == 0
+    answer = told(folder, "submit", "job", *app, "--url", url)
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout.startswith("job:")
+    [line] = answer.stderr.splitlines()
+    assert "'job'" in line
+    assert "sent with default options: give --app" in line
+
+
+def test_a_task_that_was_not_sent_is_not_told_to_have_default_options(folder: Path) -> None:
+    answer = told(folder, "submit", "job", "--url", f"sqlite:///{folder / 'q.db'}")
+    assert answer.exit_code == 1
+    assert answer.output == "Error: no task type is named 'job' (known: none)\n"
 
 
 def test_a_broken_app_is_not_taken_for_none(folder: Path) -> None:

@@ -177,6 +177,22 @@ async def test_broker_and_absolute_path_are_logged_and_no_password(
     assert caplog.messages[1].endswith("(/tmp/x)")
 
 
+async def test_each_broker_is_said_once(loader: Loader, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker has two connections."""
+    caplog.set_level(logging.INFO, "xqueue")
+    cache = BackendCache(loader)
+    for _ in range(2):
+        async with connect(Settings(url="full:///data.db"), cache):
+            pass
+        async with connect(Settings(url="full:///other.db"), cache):
+            pass
+    said = [text for text in caplog.messages if text.startswith("broker: ")]
+    assert [text.partition(" (")[0] for text in said] == [
+        "broker: full:///data.db",
+        "broker: full:///other.db",
+    ]
+
+
 def test_a_backend_is_made_once(loader: Loader) -> None:
     cache = BackendCache(loader)
     assert cache.get("full") is cache.get("full")

@@ -124,8 +124,13 @@ def test_a_payload_that_is_too_large_for_any_broker_is_refused(app: XQueue) -> N
 
 
 def test_a_type_is_declared_once(app: XQueue) -> None:
+    def other() -> None: ...
+
     app.task(add)
-    with pytest.raises(ConfigError, match=r"'add' is declared twice: by .*\.add and .*\.add;"):
+    match = r"'add' is declared twice: by .*\.add \(.*\.py:\d+\) and .*\.other \(.*:\d+\);"
+    with pytest.raises(ConfigError, match=match):
+        app.task(name="add")(other)
+    with pytest.raises(ConfigError, match=r"add .* is a task already"):
         app.task(add)
 
 
@@ -185,7 +190,7 @@ async def async_generator() -> Any:
         (async_generator, "is a generator"),
         (functools.partial(add, 1), "a handler is a function"),
         (7, "a handler is a function, not 7"),
-        (lambda: None, "not '<lambda>'"),
+        (lambda: None, "a lambda has no name"),
     ],
 )
 def test_what_is_no_handler_is_refused(app: XQueue, function: Any, words: str) -> None:
@@ -246,3 +251,19 @@ def test_a_retry_that_is_no_policy_is_refused(app: XQueue, retry: Any, words: st
 
         @app.task(retry=retry)
         async def mail() -> None: ...
+
+
+def test_a_task_above_a_schedule_is_told_the_right_order(app: XQueue) -> None:
+    @app.every(60)
+    async def tick() -> None: ...
+
+    with pytest.raises(
+        ConfigError, match=r"tick .* is a task already: put @app.task below @app.every"
+    ):
+        app.task(tick)
+
+
+def test_a_lambda_needs_a_name(app: XQueue) -> None:
+    with pytest.raises(ConfigError, match=r"a lambda has no name: give it one, name="):
+        app.task(lambda: None)
+    assert app.task(name="named")(lambda: None).name == "named"

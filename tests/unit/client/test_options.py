@@ -113,11 +113,25 @@ def test_an_unknown_option_of_a_declaration_names_what_a_declaration_takes() -> 
         declared({"max_retries": 3})
     assert str(caught.value) == (
         "unknown option 'max_retries'; did you mean 'max_retry'? (known: content_type, delay, "
-        "headers, key, key_concurrency, lane, max_concurrency, max_retry, name, priority, "
-        "process_timeout, queue_timeout, result_ttl, retry, unique_for)"
+        "headers, isolation, key, key_concurrency, lane, max_concurrency, max_memory, max_retry, "
+        "name, priority, process_timeout, queue_timeout, result_ttl, retry, unique_for)"
     )
-    with pytest.raises(ConfigError, match="did you mean 'max_concurrency'"):
+    with pytest.raises(ConfigError, match="did you mean 'key_concurrency' or 'max_concurrency'"):
         declared({"concurrency": 3})
+
+
+def test_a_part_of_a_name_suggests_all_options_that_have_it() -> None:
+    meant = "'timeout'; did you mean 'process_timeout' or 'queue_timeout'"
+    with pytest.raises(ConfigError, match=meant):
+        declared({"timeout": 30})
+    with pytest.raises(InvalidTask, match=meant):
+        TaskOptions().but({"timeout": 30})
+
+
+@pytest.mark.parametrize("name", ["isolation", "max_memory", "lane"])
+def test_an_option_of_a_type_is_none_of_one_task(name: str) -> None:
+    with pytest.raises(InvalidTask, match=f"{name!r} is for a type: give it to @app.task"):
+        TaskOptions().but({name: 1})
 
 
 def test_what_a_declaration_takes_is_what_is_told() -> None:

@@ -13,7 +13,7 @@ from support.asking import LEASE, ask, grants, pass_time, renew, take, wish
 from support.slow_records import SlowRecords
 from support.stores import FakeClock
 from xqueue_core.errors import ConfigError, InvalidTask
-from xqueue_core.permits import Answer, Grant, Keep, Permit
+from xqueue_core.permits import Answer, Grant, Permit
 from xqueue_core.stored import semaphore as module
 from xqueue_core.stored.bell import LocalBell
 from xqueue_core.stored.options import StoredOptions
@@ -55,6 +55,30 @@ async def test_keys_are_independent_and_answers_in_order(semaphore: StoredSemaph
     assert found == [g, g, f, w, g, f, w, w, f]
 
 
+async def test_a_cancelled_acquire_does_not_go_on_asking(
+    records: Records, bell: LocalBell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    slow = SlowRecords(records)
+    semaphore = StoredSemaphore(slow, bell, StoredOptions())
+    await semaphore.set_limit("k", 1)
+    held = await take(semaphore, "held")
+    before = asyncio.all_tasks()
+    waits = asyncio.create_task(semaphore.acquire([wish("waits")], 60.0))
+    async with asyncio.timeout(10):
+        while slow.calls["load"] < 10:  # it looks again and again
+            await asyncio.sleep(0.01)
+    waits.cancel()
+    await asyncio.wait([waits])
+    assert waits.cancelled()
+    await semaphore.release([held, Permit("waits", "k")])
+    calls = dict(slow.calls)
+    await asyncio.sleep(0.1)  # ten more looks
+    assert slow.calls == calls
+    assert asyncio.all_tasks() == before
+    assert not (await semaphore.inspect(["k"]))[0].holders
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 async def test_a_limit_below_1_is_a_typed_error(semaphore: StoredSemaphore, limit: int) -> None:
     for pinned in (True, False):
@@ -83,26 +107,6 @@ async def test_renew_tells_the_versions_of_all_it_watches(semaphore: StoredSemap
     assert first["none"] == 0
     assert 0 < first["k"] < second["k"]
     assert third == {"k": 0}
-
-
-async def test_a_damaged_row_gives_no_permit_until_its_limit_is_set_anew(
-    records: Records, semaphore: StoredSemaphore, caplog: pytest.LogCaptureFixture
-) -> None:
-    await semaphore.set_limit("k", 1)
-    held = await take(semaphore, "a")
-    await records.swap([Group([Change("s/k", ANY, b"\xc1 no MessagePack")])])
-    assert await grants(semaphore, wish("b"), wish("c", queue=False)) == [
-        Grant.WAITING,
-        Grant.DENIED,
-    ]
-    assert await grants(semaphore, wish("b")) == [Grant.WAITING]
-    assert [record.getMessage() for record in caplog.records] == [
-        "the permits of key 'k' cannot be decoded: none is given until its limit is set anew"
-    ]
-    renewed = await semaphore.renew("w", [held], ["k", "none"], LEASE)
-    assert (renewed.permits, renewed.versions) == ([Keep.LOST], {"none": 0})
-    await semaphore.set_limit("k", 1)
-    assert await grants(semaphore, wish("b")) == [Grant.GRANTED]
 
 
 async def test_a_damaged_row_harms_no_other_key(

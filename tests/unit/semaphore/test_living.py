@@ -77,7 +77,7 @@ async def test_a_new_permit_outlives_the_wait_for_its_workers_first_renewal(
     assert await renew(semaphore, "new", held) == [Keep.KEPT]
 
 
-async def test_a_permit_that_renew_leaves_out_stays_held(
+async def test_a_permit_that_renew_leaves_out_stays_held_while_nobody_wants_it(
     semaphore: StoredSemaphore, clock: FakeClock
 ) -> None:
     await semaphore.set_limit("k", 1)

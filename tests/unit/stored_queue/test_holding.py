@@ -12,6 +12,8 @@ from xqueue_core.task import State
 
 pytestmark = pytest.mark.anyio
 
+TOLD = "worker {} has not been heard of for its lease (15 s): {} taken back"
+
 
 async def _pass(bench: Bench, seconds: float, *alive: str) -> None:
     """Time in which these workers beat; the queue is maintained."""
@@ -40,6 +42,31 @@ async def test_what_a_dead_worker_held_is_taken_from_it(bench: Bench) -> None:
         assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 1)
     with pytest.raises(LeaseLost):
         await bench.lease("a")
+
+
+async def test_who_is_given_up_is_told_once_with_what_it_held(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.put(a_task(0), a_task(1))
+    await _pass(bench, LEASE + 2, "a", "b", "idle")
+    await bench.lease("a", 2)
+    await _pass(bench, LEASE + 2, "b")
+    assert sorted((one.name, one.levelname, one.getMessage()) for one in caplog.records) == [
+        ("xqueue.stored", "WARNING", TOLD.format("a", "2 deliveries are")),
+        ("xqueue.stored", "WARNING", TOLD.format("idle", "0 deliveries are")),
+    ]
+    caplog.clear()
+    await _pass(bench, LEASE + 2, "b")
+    assert not caplog.records
+
+
+async def test_who_leaves_is_not_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+    await bench.lease("a")
+    await bench.beat("a", leaving=True)
+    await _pass(bench, LEASE + 2, "b")
+    assert not caplog.records
 
 
 async def test_an_outage_of_twice_the_lease_reclaims_no_living_worker(bench: Bench) -> None:
@@ -180,7 +207,9 @@ async def test_a_lease_under_way_while_its_worker_leaves_strands_nothing(bench: 
     bench.records.before("swap", leave)
     await bench.lease("a")
     await _pass(bench, LEASE + 2, "b")
-    assert (await bench.record("type:0")).state is State.PENDING
+    record = await bench.record("type:0")
+    # It never started: no heartbeat of that worker was acknowledged since.
+    assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 0)
 
 
 async def test_a_worker_that_comes_back_while_its_orphans_are_found_keeps_what_it_leases(
@@ -204,7 +233,7 @@ async def test_a_worker_that_comes_back_while_its_orphans_are_found_keeps_what_i
         await bench.beat("a")
         came_back.extend(await bench.lease("a"))
 
-    bench.records.before("load", come_back, nth=2)  # marked dead, but not given up yet
+    bench.records.before("load", come_back, nth=3)  # marked dead, but not given up yet
     await bench.queue.maintain(1.0)
     assert len(came_back) == 1
     assert (await bench.beat("a", *came_back)).held == [Hold.KEPT]

@@ -43,6 +43,17 @@ async def test_a_worker_that_loses_every_row_to_another_looks_again(bench: Bench
         assert len(await bench.lease("a", 5)) == 5
 
 
+async def test_what_becomes_due_is_leased_in_its_turn_though_others_are_ready(
+    bench: Bench,
+) -> None:
+    await bench.put(*(a_task(n) for n in range(100)))
+    await bench.put(a_task(100, priority=9, delay=3.0))
+    await bench.beat("a")
+    assert [one.task.priority for one in await bench.lease("a")] == [0]
+    bench.later(3.1)
+    assert [one.task.priority for one in await bench.lease("a")] == [9]
+
+
 async def test_the_turn_of_a_first_call_that_looked_again_is_recorded(bench: Bench) -> None:
     await bench.put(a_task(0, lane="one"), a_task(1, lane="two"))
     await bench.beat("a")

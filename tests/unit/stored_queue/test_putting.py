@@ -8,9 +8,21 @@ from typing import Any
 import pytest
 
 from support.queues import Bench, a_task
-from xqueue_core.calls import Cancel, Declare, Did, Edit, Purge, Put, Replay, Reschedule
+from xqueue_core.calls import (
+    Cancel,
+    Capabilities,
+    Declare,
+    Did,
+    Edit,
+    Purge,
+    Put,
+    Replay,
+    Reschedule,
+)
 from xqueue_core.errors import InvalidTask, Unavailable, Unknown
 from xqueue_core.stored import layout
+from xqueue_core.stored.bell import LocalBell
+from xqueue_core.stored.queue import StoredQueue
 from xqueue_core.task import Failed, Failure, Slot, State, Success
 
 pytestmark = pytest.mark.anyio
@@ -158,8 +170,31 @@ async def test_a_bad_task_is_rejected_and_the_others_are_accepted(
 async def test_a_time_beyond_all_bounds_harms_nobody(bench: Bench, delay: float) -> None:
     await bench.put(a_task("a"), a_task("b"))
     verdicts = await bench.queue.control([Reschedule("type:a", delay=delay), Cancel("type:b")])
-    assert [one.did for one in verdicts] == [Did.APPLIED] * 2
-    assert (await bench.record("type:a")).state in (State.PENDING, State.SCHEDULED)
+    refused = Did.APPLIED if delay < 0 else Did.INVALID
+    assert [one.did for one in verdicts] == [refused, Did.APPLIED]
+    assert (await bench.record("type:a")).state is State.PENDING
+
+
+@pytest.mark.parametrize("most", [10, 2_000_000])
+async def test_a_replay_is_judged_by_the_numbers_of_its_own_backend(
+    bench: Bench, most: int
+) -> None:
+    claims = Capabilities(max_payload=most, max_delay=5.0)
+    queue = StoredQueue(bench.records, LocalBell(), capabilities=claims)
+    await bench.put(a_task("a"))
+    await queue.control([Cancel("type:a")])
+    verdicts = await queue.control(
+        [
+            Replay("type:a", "big", Edit(payload=b"x" * (most + 1))),
+            Replay("type:a", "late", delay=5.1),
+            Replay("type:a", "fits", Edit(payload=b"x" * most), delay=4.9),
+            Reschedule("type:a", delay=5.1),
+        ]
+    )
+    expected = [Did.INVALID, Did.INVALID, Did.APPLIED, Did.INVALID]
+    assert [one.did for one in verdicts] == expected
+    assert f"more than the {most} allowed" in verdicts[0].reason
+    assert "beyond 5.0 s" in verdicts[1].reason
 
 
 @pytest.mark.parametrize(
@@ -187,7 +222,8 @@ async def test_a_replay_that_no_put_would_pass_changes_nothing(
     verdicts = await bench.queue.control(
         [Replay("type:a", "r", edit, delay), Replay("type:b", "r", Edit(priority=9))]
     )
-    assert [one.did for one in verdicts] == [Did.UNSUPPORTED, Did.APPLIED]
+    assert [one.did for one in verdicts] == [Did.INVALID, Did.APPLIED]
+    assert "type:a" in verdicts[0].reason
     assert await bench.record("type:a") == before
 
 

@@ -37,8 +37,7 @@ async def test_a_delayed_task_is_promoted_when_it_is_due(bench: Bench) -> None:
     assert 0.0 < await bench.queue.maintain(1.0) <= 1.0
     assert await _states(bench, "type:0", "type:1") == ["pending", "scheduled"]
     bench.later(1.0)
-    assert [one.task.id for one in await bench.lease("a", 2)] == ["type:0"]
-    assert [one.task.id for one in await bench.lease("a", 2)] == ["type:1"]
+    assert [one.task.id for one in await bench.lease("a", 2)] == ["type:0", "type:1"]
 
 
 async def test_a_pause_stands_queue_timeout_still(bench: Bench) -> None:
@@ -61,19 +60,63 @@ async def test_a_pause_stands_queue_timeout_still(bench: Bench) -> None:
     assert await _states(bench, "type:0") == ["timeout"]
 
 
-async def test_a_wait_that_went_on_after_a_pause_ends_within_a_minute(bench: Bench) -> None:
-    await bench.put(a_task(0, queue_timeout=10.0))
+async def _long_pause(bench: Bench) -> None:
     await bench.queue.control([Pause("type")])
     for _ in range(100):
         bench.later(10.0)
         await bench.queue.maintain(1.0)
     await bench.queue.control([Resume("type")])
+
+
+async def test_a_wait_that_went_on_after_a_long_pause_ends_when_it_should(bench: Bench) -> None:
+    await bench.put(*(a_task(n, queue_timeout=10.0) for n in range(1200)))
+    await bench.put(*(a_task(f"k{n}", queue_timeout=10.0, key=f"k{n}") for n in range(3)))
+    await bench.beat("a")
+    # Those with a key are parked; one of the others waits for an able worker.
+    for delivery in await bench.lease("a", 2000):
+        if delivery.task.key or delivery.task.id == "type:0":
+            await bench.settle(delivery, Parked() if delivery.task.key else HandBack(unable="type"))
+        else:
+            await bench.settle(delivery, HandBack())
+    await bench.beat("a", leaving=True)
+    await _long_pause(bench)
     bench.later(9.9)
+    for _ in range(10):
+        await bench.queue.maintain(1.0)
+    ids = [*(f"type:{n}" for n in range(1200)), *(f"type:k{n}" for n in range(3))]
+    assert set(await _states(bench, *ids)) == {"pending"}
+    bench.later(0.2)
+    for _ in range(10):
+        await bench.queue.maintain(1.0)
+    assert set(await _states(bench, *ids)) == {"timeout"}
+    assert await bench.store.load(["still/type"]) == [None]
+    await bench.audit()
+
+
+async def test_a_lane_that_is_paused_again_while_it_wakes_up_loses_nothing(bench: Bench) -> None:
+    await bench.put(*(a_task(n, queue_timeout=10.0) for n in range(600)))
+    await _long_pause(bench)
+    bench.records.before("due", lambda: _paused(bench))
     await bench.queue.maintain(1.0)
-    assert await _states(bench, "type:0") == ["pending"]
-    bench.later(60.0)
+    assert bench.records.waiting == 0
+    bench.later(100.0)
     await bench.queue.maintain(1.0)
-    assert await _states(bench, "type:0") == ["timeout"]
+    assert await _states(bench, "type:0", "type:599") == ["pending", "pending"]
+    await bench.queue.control([Resume("type")])
+    bench.later(10.1)
+    for _ in range(10):
+        await bench.queue.maintain(1.0)
+    assert await _states(bench, "type:0", "type:599") == ["timeout", "timeout"]
+
+
+async def _paused(bench: Bench) -> None:
+    await bench.queue.control([Pause("type")])
+
+
+async def test_a_lane_without_timed_tasks_goes_on_without_a_look(bench: Bench) -> None:
+    await bench.put(a_task(0))
+    await _long_pause(bench)
+    assert await bench.store.load(["still/type"]) == [None]
 
 
 async def test_tasks_whose_lane_is_paused_keep_nobody_busy(bench: Bench) -> None:

@@ -169,6 +169,17 @@ LOSSES = {
     "marked": "applied > canceled finished a-1 l+1",
 }
 
+#: The same, if its worker had said that it waits: no loss.
+WAITED = {
+    "processing": "applied > pending handed_back a-1",
+    "last": "applied > pending handed_back a-1",
+    "losing": "applied > pending handed_back a-1",
+    "told": "applied > canceled finished a-1",
+    "last+told": "applied > canceled finished a-1",
+    "losing+told": "applied > canceled finished a-1",
+    "marked": "applied > canceled finished a-1",
+}
+
 
 def cells(command: str) -> dict[str, str]:
     """Situation -> cell for one command of :data:`WISHES`."""

@@ -26,7 +26,7 @@ TASKS = st.builds(
 
 #: A command by its name, or an outcome or loss for a token given as a distance from the latest.
 WISHES = st.sampled_from(list(COMMANDS)) | st.tuples(
-    st.sampled_from([*OUTCOMES, "lost"]), st.sampled_from([0, 0, 0, -1, -2, 1])
+    st.sampled_from([*OUTCOMES, "lost", "waited"]), st.sampled_from([0, 0, 0, -1, -2, 1])
 )
 #: The wish, how far the clock has moved, and whether the lane was paused meanwhile.
 STEPS = st.tuples(WISHES, st.sampled_from([0.0, 0.5, 1.0, 7.0]), st.booleans())
@@ -61,7 +61,9 @@ def _command(wish: str | tuple[str, int], record: Record | None) -> Command:
         return COMMANDS[wish]
     name, distance = wish
     token = (record.delivery if record else 0) + distance
-    return Lose(token) if name == "lost" else Settle("type:1", token, OUTCOMES[name])
+    if name in ("lost", "waited"):
+        return Lose(token, name == "waited")
+    return Settle("type:1", token, OUTCOMES[name])
 
 
 @settings(max_examples=500)
@@ -108,7 +110,7 @@ def _compare(taken: Taken, before: Record, after: Record) -> None:
         success = isinstance(taken.command, Settle) and after.state is State.SUCCESS
         assert success or after.state in (State.PROCESSING, State.CANCELED)
     if isinstance(taken.command, Lose):
-        assert after.losses == before.losses + 1
+        assert after.losses == before.losses + (not taken.command.waited)
         assert (after.state is State.FAILED) == (after.losses == MAX_LOSSES and not before.cancel)
 
 

@@ -131,6 +131,7 @@ def test_the_loss_of_the_current_delivery(situation: str) -> None:
     before = SITUATIONS[situation]()
     assert before is not None
     check(situation, Lose(before.delivery), table.LOSSES[situation])
+    check(situation, Lose(before.delivery, waited=True), table.WAITED[situation])
 
 
 def test_the_table_is_complete() -> None:
@@ -143,5 +144,5 @@ def test_the_table_is_complete() -> None:
     assert table.OUTCOMES.keys() == OUTCOMES.keys()
     named = {re.sub(r" \(.*", "", name) for name in OUTCOMES}
     assert named == {outcome.__name__ for outcome in get_args(AnyOutcome)}
-    assert table.LOSSES.keys() == set(RUNNING)
+    assert table.LOSSES.keys() == table.WAITED.keys() == set(RUNNING)
     assert {one for group in table.GROUPS.values() for one in group} | {"absent"} == set(SITUATIONS)

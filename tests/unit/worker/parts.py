@@ -21,7 +21,7 @@ OPTIONS = WorkerOptions(concurrency=4, prefetch=2, threads=2)
 
 
 def specs() -> dict[str, HandlerSpec]:
-    """One async handler, ``job``, and a plain one, ``plain``."""
+    """An async handler, ``job``, a plain one, ``plain``, and one in a process, ``isolated``."""
     app = make_app()
 
     @app.task
@@ -29,6 +29,9 @@ def specs() -> dict[str, HandlerSpec]:
 
     @app.task
     def plain() -> None: ...
+
+    @app.task(isolation="process")
+    def isolated() -> None: ...
 
     return dict(app.handlers)
 
@@ -57,20 +60,30 @@ class FakeLimiter:
 class Fetching:
     """A fetcher over a fake queue, whose deliveries go to a desk."""
 
-    def __init__(self, lanes: dict[str, bool] | None = None, **options: Any) -> None:
+    def __init__(self, *lanes: str, **options: Any) -> None:
+        """``lanes`` are named like the handlers, or ``"a+b"`` for one with tasks of ``a``."""
         self.queue = FakeQueue()
         self.options = WorkerOptions(**{"concurrency": 4, "prefetch": 2, "threads": 2, **options})
-        self.desk = Desk(self.options.concurrency, self.options.prefetch, self.options.threads)
+        self.desk = Desk(
+            self.options.concurrency,
+            self.options.prefetch,
+            self.options.threads,
+            self.options.children,
+        )
         self.limiter = FakeLimiter()
         self.jobs: list[Job] = []
         self.answers: list[tuple[Asked, Leased]] = []
         self.registered = 0
         self.braked = False
+        self.spell = 1
         self._specs = specs()
         self.fetcher = Fetcher(
             self.queue,
             "w~1",
-            lanes or {"job": False},
+            {
+                lane: {self._specs[name].kind for name in lane.split("+")}
+                for lane in lanes or ("job",)
+            },
             self.desk,
             self.limiter,  # type: ignore[arg-type]
             self.options,
@@ -78,13 +91,14 @@ class Fetching:
             self._arrived,
             self._register,
             lambda: self.braked,
+            lambda: self.spell,
         )
         self.task = asyncio.create_task(self.fetcher.run())
 
     def _arrived(self, asked: Asked, leased: Leased) -> None:
         self.answers.append((asked, leased))
         for one in leased.deliveries:
-            job = Job(one, self._specs[one.task.lane])
+            job = Job(one, self._specs[one.task.lane.partition("+")[0]])
             self.jobs.append(job)
             self.desk.take(job)
 

@@ -20,6 +20,7 @@ from xqueue_core.task import Canceled, Event, HandBack, RetryAt, Success
 from xqueue_core.worker.crossing import Crossing, Outward
 from xqueue_core.worker.executor import Executor
 from xqueue_core.worker.grip import Grip
+from xqueue_core.worker.host.on_asyncio import AsyncioHost
 from xqueue_core.worker.job import Job, Recall, Tell, Told
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.tools import Term, Tools, steady
@@ -43,7 +44,7 @@ class Executing:
             WorkerOptions(**{"concurrency": 2, "threads": 2, **options}),
             self.tools,
             self.term,
-            loop.call_soon_threadsafe,
+            AsyncioHost(loop),
             worker="w~1",
             app=app,
         )

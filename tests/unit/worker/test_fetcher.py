@@ -11,7 +11,9 @@ from support.fake_queue import delivery
 from support.virtual import run
 from unit.worker.parts import Fetching, settle_down
 from xqueue_core.errors import LeaseLost, Refused, Unavailable, Unknown
+from xqueue_core.handlers import Kind
 from xqueue_core.worker.fetcher import LINGER
+from xqueue_core.worker.tools import Term
 
 
 def numbers(fetching: Fetching) -> list[int]:
@@ -48,6 +50,27 @@ def test_with_a_large_prefetch_it_asks_for_several_at_a_time() -> None:
             fetching.fetcher.poke()
             await settle_down()
         assert [one.limit for one in fetching.queue.leases] == [16, 4]
+        await fetching.close()
+
+    run(main())
+
+
+def test_what_an_unanswered_call_took_is_collected_though_there_is_no_room() -> None:
+    async def main() -> None:
+        fetching = Fetching()
+        fetching.queue.add(*(delivery(f"a{n}") for n in range(6)))
+        await settle_down()
+        for job in fetching.jobs[:4]:
+            fetching.desk.leave(job)
+        fetching.queue.lose["lease"] = deque([Unknown("the reply was lost")])
+        fetching.queue.add(*(delivery(f"b{n}") for n in range(4)))
+        fetching.fetcher.poke()
+        await settle_down()
+        assert len(fetching.jobs) == 6
+        fetching.desk.slots = 1  # as the scaler may take slots away
+        await asyncio.sleep(5)
+        assert len(fetching.jobs) == 10
+        assert fetching.fetcher.answered == numbers(fetching)[-1]
         await fetching.close()
 
     run(main())
@@ -93,7 +116,7 @@ def test_an_unanswered_number_is_repeated_before_a_new_one(error: Exception) -> 
 
 def test_a_waiting_call_is_repeated_under_its_number_when_wants_change() -> None:
     async def main() -> None:
-        fetching = Fetching({"job": False, "plain": True})
+        fetching = Fetching("job", "plain")
         fetching.limiter.allowed["plain"] = 0
         fetching.queue.hang.add("lease")
         await settle_down()
@@ -118,7 +141,7 @@ def test_a_waiting_call_is_repeated_under_its_number_when_wants_change() -> None
 
 def test_with_permits_in_hand_it_does_not_wait() -> None:
     async def main() -> None:
-        fetching = Fetching({"job": False, "plain": True})
+        fetching = Fetching("job", "plain")
         fetching.limiter.idle = True
         fetching.limiter.allowed["job"] = 2
         fetching.queue.hang.add("lease")
@@ -139,10 +162,32 @@ def test_with_permits_in_hand_it_does_not_wait() -> None:
 
 def test_plain_functions_are_fetched_for_threads_not_for_slots() -> None:
     async def main() -> None:
-        fetching = Fetching({"plain": True}, concurrency=100, prefetch=25, threads=8)
+        fetching = Fetching("plain", concurrency=100, prefetch=25, threads=8)
         fetching.queue.add(*(delivery(str(n), "plain") for n in range(50)))
         await settle_down()
         assert len(fetching.jobs) == 10  # 8 threads and 2 ahead
+        await fetching.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("lane", ["isolated", "isolated+job"])
+def test_isolated_tasks_are_fetched_for_children_and_hold_up_no_other_lane(lane: str) -> None:
+    async def main() -> None:
+        fetching = Fetching(
+            lane, "plain", "job", prefetch=2, threads=8, concurrency=100, children=2
+        )
+        fetching.queue.add(*(delivery(str(n), lane) for n in range(50)))
+        await settle_down()
+        assert len(fetching.jobs) == 3  # 2 children and 1 ahead
+        assert fetching.desk.room_of(Kind.PROCESS) == 0
+        fetching.queue.add(delivery("a", "plain"), delivery("b"))
+        await settle_down()
+        assert [job.id for job in fetching.jobs[3:]] == ["plain:a", "job:b"]
+        fetching.desk.leave(fetching.jobs[0])
+        fetching.fetcher.poke()
+        await settle_down()
+        assert len(fetching.jobs) == 6
         await fetching.close()
 
     run(main())
@@ -153,11 +198,13 @@ def test_nothing_is_fetched_while_one_must_run_alone() -> None:
         fetching = Fetching()
         fetching.queue.add(delivery("suspect", losses=2))
         await settle_down()
+        fetching.desk.solitary = True
         fetching.queue.add(delivery("other"))
         fetching.fetcher.poke()
         await asyncio.sleep(10)
         assert len(fetching.jobs) == 1
         fetching.desk.leave(fetching.jobs[0])
+        fetching.desk.solitary = False
         fetching.fetcher.poke()
         await settle_down()
         assert len(fetching.jobs) == 2
@@ -270,3 +317,33 @@ def test_an_outage_is_waited_out_with_growing_pauses() -> None:
         await fetching.close()
 
     run(main())
+
+
+def test_what_was_fetched_across_a_lapsed_lease_is_asked_for_again() -> None:
+    async def main() -> None:
+        fetching = Fetching()
+        await settle_down()
+        fetching.queue.add(delivery("lost"), delivery("kept"))
+        fetching.spell += 1  # dead and alive again while the call was under way
+        await settle_down()
+        assert numbers(fetching)[:2] == [1, 1]
+        assert fetching.answers[0][1].deliveries == fetching.queue.answers[1]
+        assert len(fetching.answers) == 1
+        assert fetching.fetcher.answered == 1
+        await fetching.close()
+
+    run(main())
+
+
+def test_a_term_counts_its_breaks() -> None:
+    term = Term(8.0)
+    term.acknowledged(100.0)
+    first = term.spell
+    term.acknowledged(107.9)
+    term.acknowledged(101.0)
+    assert term.spell == first
+    term.acknowledged(107.9 + 8.0)
+    assert term.spell == first + 1
+    term.end()
+    term.acknowledged(200.0)
+    assert (term.spell, term.fresh(200.0)) == (first + 1, False)

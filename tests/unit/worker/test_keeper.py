@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from support.fake_queue import FakeQueue
 from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, make_job
-from xqueue_core.calls import BeatReply, Hold
+from xqueue_core.calls import BeatReply, Held, Hold
 from xqueue_core.errors import Unavailable
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.job import Job
@@ -27,6 +27,7 @@ class Keeping:
         self.told: list[tuple[list[str], BeatReply]] = []
         self.when_told: Callable[[], None] = lambda: None
         self.renewals = 0
+        self.acknowledged: list[tuple[list[tuple[str, bool]], list[Hold], bool]] = []
         self.tools = tools()
         self.keeper = Keeper(
             self.queue,
@@ -39,11 +40,16 @@ class Keeping:
             lambda: ["job:late"],
             self._told,
             self._renewed,
+            self._acknowledged,
         )
 
     def _renewed(self) -> None:
         assert self.term.fresh(self.tools.clock())
         self.renewals += 1
+
+    def _acknowledged(self, held: Sequence[Held], holds: Sequence[Hold]) -> None:
+        fresh = self.term.fresh(self.tools.clock())
+        self.acknowledged.append(([(one.id, one.waits) for one in held], list(holds), fresh))
 
     def _told(self, jobs: Sequence[Job], reply: BeatReply) -> None:
         self.when_told()
@@ -98,6 +104,42 @@ def test_what_is_lost_is_told_before_the_lease_is_relied_upon_again() -> None:
         assert await keeping.keeper.beat()
         assert fresh == [False]
         assert keeping.term.fresh(clock())
+
+    run(main())
+
+
+def test_what_was_acknowledged_is_told_when_the_lease_may_be_relied_upon() -> None:
+    async def main() -> None:
+        keeping = Keeping()
+        waiting, running = make_job("a", losses=2), make_job("b")
+        for job in (waiting, running):
+            keeping.desk.take(job)
+        assert await keeping.keeper.beat()
+        [(named, holds, fresh)] = keeping.acknowledged
+        assert sorted(named) == [("job:a", True), ("job:b", False)]
+        assert (holds, fresh) == ([Hold.KEPT] * 2, True)
+
+    run(main())
+
+
+def test_one_that_is_wanted_is_sent_at_once_or_after_the_one_under_way() -> None:
+    async def main() -> None:
+        keeping = Keeping()
+        clock, sent = keeping.tools.clock, []
+        keeping.when_told = lambda: sent.append(clock())
+        beating = asyncio.create_task(keeping.keeper.run())
+        begun = clock()
+        await asyncio.sleep(0.25)
+        keeping.keeper.soon()
+        await asyncio.sleep(0.5)
+        assert sent == [begun, begun + 0.25]
+        keeping.queue.hang.add("extend")
+        await asyncio.sleep(0.75)  # one is under way since 1.25, and is given up at 4.25
+        keeping.keeper.soon()
+        keeping.queue.hang.clear()
+        await asyncio.sleep(3)
+        beating.cancel()
+        assert sent[2:] == [begun + 4.25]
 
     run(main())
 

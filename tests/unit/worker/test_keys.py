@@ -15,7 +15,7 @@ from xqueue_core.permits import Answer, Request
 from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.keys import Keys
-from xqueue_core.worker.permits import PermitDesk
+from xqueue_core.worker.permits import AGAIN, GATHER, PermitDesk
 
 
 class Picky(FakeSemaphore):
@@ -117,10 +117,131 @@ def test_nothing_is_asked_for_while_permits_cannot_be_relied_upon() -> None:
         one = Keyed(FakeSemaphore())
         await asyncio.sleep(OPTIONS.lease + 1)
         jobs = one.admit("a", "b")
-        await asyncio.sleep(5)
+        await asyncio.sleep(OPTIONS.heartbeat / 2)
         assert (one.started, one.refused) == ([], [])
         one.renewed(asyncio.get_running_loop().time())
         await asyncio.sleep(1)
         assert one.started == jobs
+
+    run(main())
+
+
+def test_jobs_go_back_when_permits_cannot_be_relied_upon_for_long() -> None:
+    async def main() -> None:
+        one = Keyed(FakeSemaphore())
+        await asyncio.sleep(OPTIONS.lease + 1)
+        jobs = one.admit("a", "b")
+        await asyncio.sleep(OPTIONS.heartbeat + 0.5)
+        back = HandBack(reason="semaphore away")
+        assert (one.started, one.refused) == ([], [(job, back) for job in jobs])
+        assert one.permits.stalled == {"job"}
+
+    run(main())
+
+
+class Hanging(FakeSemaphore):
+    """So many calls of ``acquire`` are granted, and never answered."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    async def acquire(self, requests: Sequence[Request], wait: float) -> list[Answer]:
+        answers = await super().acquire(requests, wait)
+        self.times -= 1
+        if self.times >= 0:
+            await asyncio.Event().wait()
+        return answers
+
+
+#: Seconds for which an answer is waited for.
+PATIENCE = max(OPTIONS.margin, OPTIONS.heartbeat)
+
+
+def test_a_call_that_hangs_is_repeated() -> None:
+    async def main() -> None:
+        one = Keyed(Hanging(1))
+        jobs = one.admit("a", "b")
+        await asyncio.sleep(PATIENCE + 0.5)
+        assert one.started == jobs
+        ids = [[request.id for request in call] for call in one.semaphore.calls]
+        assert ids[0] == ids[1], "by the same requests"
+
+    run(main())
+
+
+def test_calls_that_hang_keep_no_slot_when_permits_cannot_be_relied_upon_for_long() -> None:
+    async def main() -> None:
+        one = Keyed(Hanging(1000))
+        jobs = one.admit("a", "b")
+        await asyncio.sleep(OPTIONS.lease + OPTIONS.heartbeat + 0.5)
+        back = HandBack(reason="semaphore away")
+        assert (one.started, one.refused) == ([], [(job, back) for job in jobs])
+        assert not one.semaphore.holders["key:job:a"], "what was granted went back"
+
+    run(main())
+
+
+def test_what_a_call_that_hung_is_granted_late_goes_back() -> None:
+    async def main() -> None:
+        one = Keyed(Hanging(1000))
+        [job] = one.admit("a")
+        await asyncio.sleep(PATIENCE + 0.5)
+        assert one.keys.withdraw(job)
+        await asyncio.sleep(2 * PATIENCE)
+        late = one.semaphore.calls[0]
+        await FakeSemaphore.acquire(one.semaphore, late, 0.0)
+        assert one.semaphore.holders["key:job:a"]
+        for _ in range(int(AGAIN[-1]) + 1):
+            await asyncio.sleep(1)
+            await one.permits.renew([], lambda grip, keep: None)
+        await settle_down()
+        assert not one.semaphore.holders["key:job:a"]
+
+    run(main())
+
+
+class Granting(FakeSemaphore):
+    """Grants at once, and answers a second later."""
+
+    async def acquire(self, requests: Sequence[Request], wait: float) -> list[Answer]:
+        answers = await super().acquire(requests, wait)
+        await asyncio.sleep(1)
+        return answers
+
+
+def test_the_end_of_the_worker_withdraws_what_a_call_under_way_was_granted() -> None:
+    async def main() -> None:
+        one = Keyed(Granting())
+        one.admit("a", "b")
+        await asyncio.sleep(0.5)
+        assert one.semaphore.holders["key:job:a"]
+        one.tasks[0].cancel()
+        await settle_down()
+        assert not one.semaphore.holders["key:job:a"]
+        assert not one.semaphore.holders["key:job:b"]
+        assert one.started == []
+
+    run(main())
+
+
+def test_permits_that_nobody_waits_for_go_back_together() -> None:
+    async def main() -> None:
+        one = Keyed(FakeSemaphore())
+        one.permits.unhurried = lambda permit: permit.key != "key:job:hot"
+        jobs = one.admit("a", "b", "hot")
+        await settle_down()
+        one.keys.freed(jobs[0])
+        await asyncio.sleep(GATHER / 2)
+        one.keys.freed(jobs[1])
+        await settle_down()
+        assert one.semaphore.holders["key:job:a"]
+        await asyncio.sleep(GATHER / 2)
+        await settle_down()
+        assert not one.semaphore.holders["key:job:a"]
+        assert not one.semaphore.holders["key:job:b"]
+        one.keys.freed(jobs[2])
+        await settle_down()
+        assert not one.semaphore.holders["key:job:hot"]
 
     run(main())

@@ -21,6 +21,7 @@ from xqueue_core.worker.crossing import Crossing
 from xqueue_core.worker.duties import Exit, Life
 from xqueue_core.worker.engine import Engine
 from xqueue_core.worker.executor import Executor
+from xqueue_core.worker.host.on_asyncio import AsyncioHost
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.tools import Term
 
@@ -28,14 +29,21 @@ from xqueue_core.worker.tools import Term
 class Living:
     """Engine and executor on this loop, over a fake queue without a semaphore."""
 
-    def __init__(self, app: XQueue, semaphore: FakeSemaphore | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        app: XQueue,
+        semaphore: FakeSemaphore | None = None,
+        *,
+        queue: FakeQueue | None = None,
+        **options: Any,
+    ) -> None:
         loop = asyncio.get_running_loop()
-        self.queue = FakeQueue()
+        self.queue = queue or FakeQueue()
         self.tools = tools()
         own = WorkerOptions(**{"concurrency": 4, "prefetch": 2, **options})
         term = Term(own.lease - own.margin)
         crossing = self.crossing = Crossing(loop.call_soon, loop.call_soon)
-        self.executor = Executor(crossing, own, self.tools, term, loop.call_soon, app=app)
+        self.executor = Executor(crossing, own, self.tools, term, AsyncioHost(loop), app=app)
         faces = Faces(self.queue, semaphore=semaphore)
         specs = dict(app.handlers)
         lanes = sorted({spec.lane for spec in specs.values()})
@@ -165,6 +173,41 @@ def test_canceled_and_lost_deliveries() -> None:
     run(main())
 
 
+def test_what_a_heartbeat_knows_nothing_of_goes_on() -> None:
+    async def main() -> None:
+        app, _ = make()
+        living = Living(app)
+        living.queue.add(delivery("kept"))
+        await asyncio.sleep(3)
+        living.queue.holds = {"job:kept": Hold.UNKNOWN}
+        assert await living.settled(1) == {"kept": Success()}
+        await living.stop()
+
+    run(main())
+
+
+def test_a_time_out_that_only_the_drain_ends_is_no_hand_back() -> None:
+    async def main() -> None:
+        app = make_app()
+
+        @app.task
+        async def job() -> None:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                await asyncio.sleep(1000)  # heeds the second wish only
+
+        living = Living(app, grace=2.0)
+        living.queue.add(delivery("late", process_timeout=1.0))
+        await asyncio.sleep(3)
+        await living.stop()
+        [end] = living.queue.settled.values()
+        assert isinstance(end, RetryAt)
+        assert end.timed_out
+
+    run(main())
+
+
 def test_when_all_that_waits_for_keys_is_lost_more_is_fetched() -> None:
     async def main() -> None:
         app, semaphore = make_app(), FakeSemaphore()
@@ -273,7 +316,24 @@ def test_an_order_to_stop_stops() -> None:
         living = Living(app)
         await asyncio.sleep(2)
         living.queue.reply.stop = True
-        assert await living.task is Exit.STOPPED
+        assert await living.task is Exit.ORDERED
+
+    run(main())
+
+
+def test_a_first_stop_while_it_drains_by_order_takes_no_grace_away() -> None:
+    async def main() -> None:
+        app, _ = make()
+        living = Living(app, grace=1000.0)
+        living.queue.add(delivery("a"))
+        await asyncio.sleep(1)
+        living.queue.reply.stop = True
+        await living.engine.stopping.wait()
+        living.life.stop()
+        await asyncio.sleep(2)
+        assert not living.task.done()
+        living.life.stop()
+        assert await living.task is Exit.ORDERED
 
     run(main())
 

@@ -13,7 +13,7 @@ from xqueue_core.abc import Semaphore
 from xqueue_core.calls import Line, Unpark
 from xqueue_core.errors import Unavailable
 from xqueue_core.permits import Answer, KeyInfo, Permit, Renewed, Request
-from xqueue_core.worker.lines import Lines, divided
+from xqueue_core.worker.lines import GATHER, Lines, divided
 
 
 class Known(Semaphore):
@@ -27,7 +27,12 @@ class Known(Semaphore):
         raise AssertionError("not asked for here")
 
     async def renew(
-        self, worker: str, permits: Sequence[Permit], watch: Sequence[str], lease: float
+        self,
+        worker: str,
+        permits: Sequence[Permit],
+        watch: Sequence[str],
+        lease: float,
+        heartbeat: float = 0.0,
     ) -> Renewed:
         raise AssertionError("not asked for here")
 
@@ -61,8 +66,32 @@ def test_a_permit_that_is_given_back_lets_one_go() -> None:
         ]
         lines.released([*back, Permit(id="3", key="lane:job", token=3)])
         lines.released([Permit(id="4", key="key:job:c")])  # only left the line
+        await asyncio.sleep(GATHER)
         await settle_down()
         assert counts(queue) == [("a:b", 2)]
+        task.cancel()
+
+    run(main())
+
+
+def test_a_key_whose_line_is_known_waits_for_no_others() -> None:
+    async def main() -> None:
+        queue, semaphore = FakeQueue(), Known(full=3)
+        queue.lines = [Line(lane="job", key="full", waiting=1)]
+        lines = Lines(queue, semaphore, ["job"], tools())
+        task = asyncio.create_task(lines.run())
+        known, other = (Permit(id=key, key=f"key:job:{key}", token=1) for key in ("full", "other"))
+        assert lines.unhurried(known)
+        lines.parked("job", "full")
+        await settle_down()
+        await lines.look(semaphore)
+        assert (lines.unhurried(known), lines.unhurried(other)) == (False, True)
+        lines.released([known])
+        await settle_down()
+        assert counts(queue) == [("full", 1)]
+        queue.lines = []
+        await lines.look(semaphore)
+        assert lines.unhurried(known)
         task.cancel()
 
     run(main())
@@ -102,6 +131,27 @@ def test_two_looks_that_agree_let_go_what_is_missing() -> None:
         queue.lines = []
         await lines.look(semaphore)
         assert len(counts(queue)) == 2
+
+    run(main())
+
+
+def test_the_whole_line_goes_in_growing_steps_when_its_keys_limit_is_removed() -> None:
+    async def main() -> None:
+        queue, semaphore = FakeQueue(), Known(a=3)
+        queue.lines = [Line(lane="job", key="a", waiting=5_000)]
+        lines = Lines(queue, semaphore, ["job"], tools())
+        await lines.look(semaphore)
+        semaphore.limit = None
+        for _ in range(8):
+            await lines.look(semaphore)
+        assert [count for _, count in counts(queue)] == [1, 4, 16, 64, 256, 1000, 1000]
+        semaphore.limit = 3
+        await lines.look(semaphore)
+        semaphore.limit = None  # nobody has said it since its last task ended: one will
+        queue.commands.clear()
+        await lines.look(semaphore)
+        await lines.look(semaphore)
+        assert counts(queue) == [("a", 1)]
 
     run(main())
 

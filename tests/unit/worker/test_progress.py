@@ -14,6 +14,7 @@ from xqueue_core import Context
 from xqueue_core.calls import Delivery
 from xqueue_core.errors import Refused, Unavailable
 from xqueue_core.task import Event, EventName, Progress, State, Task
+from xqueue_core.worker.host.on_asyncio import AsyncioHost
 from xqueue_core.worker.progress import Publisher, Reporter
 
 
@@ -21,7 +22,9 @@ def test_a_busy_loop_is_woken_once_however_much_is_reported() -> None:
     async def main() -> None:
         sent: list[Event] = []
         wakes: list[Callable[[], None]] = []
-        reporter = Reporter(sent.append, wakes.append, "w~1", tools())
+        host = AsyncioHost(asyncio.get_running_loop())
+        host.soon = wakes.append  # type: ignore[assignment]
+        reporter = Reporter(sent.append, host, "w~1", tools())
         one, other = make_job("one"), make_job("other")
         for n in range(1000):
             reporter.report(one, Progress(float(n)))

@@ -9,13 +9,15 @@ from itertools import pairwise
 
 from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, make_job, settle_down
+from xqueue_core.calls import Hold
 from xqueue_core.task import AnyOutcome, Event, HandBack, Progress
 from xqueue_core.worker.deadlines import Deadlines
 from xqueue_core.worker.desk import Desk
+from xqueue_core.worker.host.on_asyncio import AsyncioHost
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.progress import INTERVAL, Publisher, Reporter
 from xqueue_core.worker.solitary import Solitary
-from xqueue_core.worker.threads import Threads
+from xqueue_core.worker.threads import Pool
 from xqueue_core.worker.watchman import Watchman
 
 
@@ -27,14 +29,29 @@ class Alone:
         self.now = 0.0
         self.started: list[Job] = []
         self.refused: list[AnyOutcome] = []
+        self.beats = 0
         self.solitary = Solitary(
-            self.desk, 30.0, lambda: self.now, self.started.append, self._refuse
+            self.desk,
+            30.0,
+            lambda: self.now,
+            lambda job: self.solitary.ready(job),
+            self.started.append,
+            self._refuse,
+            self._beat,
         )
         self.suspect = make_job("suspect", losses=2)
         self.other = make_job("other")
 
     def _refuse(self, job: Job, outcome: AnyOutcome) -> None:
         self.refused.append(outcome)
+
+    def _beat(self) -> None:
+        self.beats += 1
+
+    def acknowledge(self, hold: Hold = Hold.KEPT) -> None:
+        """A heartbeat of now is acknowledged."""
+        _, held = self.desk.held()
+        self.solitary.acknowledged(held, [hold] * len(held))
 
 
 def test_a_suspect_starts_when_all_others_have_ended_and_are_recorded() -> None:
@@ -48,7 +65,12 @@ def test_a_suspect_starts_when_all_others_have_ended_and_are_recorded() -> None:
     assert one.started == []
     assert one.desk.room == 0
     one.desk.settling.discard(one.other)
+    one.acknowledge()
     one.solitary.look()
+    assert one.started == []
+    one.acknowledge(Hold.UNKNOWN)
+    assert one.started == []
+    one.acknowledge()
     assert one.started == [one.suspect]
     busy = [one.solitary.busy]
     one.desk.leave(one.suspect)
@@ -69,6 +91,27 @@ def test_a_suspect_does_not_wait_for_ever() -> None:
     assert one.refused[0].unable == "alone"
 
 
+def test_a_suspect_that_is_not_alone_any_more_waits_anew() -> None:
+    one = Alone()
+    one.desk.take(one.suspect)
+    one.solitary.admit(one.suspect)
+    one.solitary.look()
+    assert not one.suspect.waits
+    one.desk.take(one.other)  # from a call that was under way
+    one.acknowledge()
+    one.solitary.look()
+    assert (one.started, one.suspect.waits) == ([], True)
+    one.desk.leave(one.other)
+    one.desk.settling.discard(one.other)
+    one.acknowledge()  # it said that the suspect waits
+    assert one.started == []
+    beats = one.beats
+    one.solitary.look()
+    assert one.beats == beats + 1
+    one.acknowledge()
+    assert one.started == [one.suspect]
+
+
 def test_a_suspect_can_be_withdrawn() -> None:
     one = Alone()
     one.solitary.admit(one.suspect)
@@ -84,7 +127,10 @@ def test_deadlines_expire_in_time_and_once() -> None:
         expired: list[tuple[str, float]] = []
         begun = loop.time()
         deadlines = Deadlines(
-            running, loop.time, lambda job: expired.append((job.id, loop.time() - begun))
+            running,
+            AsyncioHost(loop),
+            loop.time,
+            lambda job: expired.append((job.id, loop.time() - begun)),
         )
         for name, seconds in (("c", 3.0), ("a", 1.0), ("b", 2.0), ("gone", 1.5)):
             job = make_job(name)
@@ -128,7 +174,7 @@ def test_progress_is_throttled_and_the_last_is_sent() -> None:
         def send(event: Event) -> None:
             sent.append((round(own.clock() - begun, 3), event.data["percent"]))
 
-        reporter = Reporter(send, asyncio.get_running_loop().call_soon, "w~1", own)
+        reporter = Reporter(send, AsyncioHost(asyncio.get_running_loop()), "w~1", own)
         job = make_job()
         for n in range(100):
             reporter.report(job, Progress(percent=float(n)))
@@ -174,12 +220,13 @@ def test_the_publisher_never_fails_a_task() -> None:
 def _event(name: str) -> Event:
     sent: list[Event] = []
     clock = tools()
-    Reporter(sent.append, lambda call: call(), "w", clock).report(make_job(name), Progress())
+    host = AsyncioHost(asyncio.get_running_loop())
+    Reporter(sent.append, host, "w", clock).report(make_job(name), Progress())
     return sent[0]
 
 
 def test_threads_are_bounded_daemons_and_reused() -> None:
-    threads = Threads(2)
+    threads = Pool(2)
     seen: list[threading.Thread] = []
     done = threading.Semaphore(0)
 

@@ -26,24 +26,6 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """The event loop of the client."""
-    return "asyncio"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A broker that processes share."""
-    return f"sqlite:///{tmp_path / 'tasks.db'}"
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    """Where handlers write."""
-    return tmp_path / "handlers.log"
-
-
-@pytest.fixture
 async def app(url: str) -> AsyncIterator[XQueue]:
     """The processes' app, in this process as a client."""
     async with worker_app.make(url) as opened:
@@ -124,6 +106,21 @@ async def test_sigterm_stops_leasing_though_a_handler_blocks_the_loop(
         assert await process.ended() == 0
         assert await blocking.state() is State.SUCCESS
         assert (await waiting.info()).attempt == 0
+
+
+async def test_a_worker_whose_loop_is_blocked_leaves_tasks_to_another(
+    app: XQueue, url: str, log: Path
+) -> None:
+    with worker(url, log, "--processes", "2", "--lanes", "block,nap") as process:
+        blocking = await named(app, "block", seconds=12.0)
+        await started(log)
+        pid = int(notes(log)[0].split()[3])
+        handles = [await named(app, "nap", seconds=0.0) for _ in range(60)]
+        others = {await handle.result(8) for handle in handles[30:]}
+        others |= {await handle.result(8) for handle in handles}
+        assert await blocking.state() is State.PROCESSING, process.log()
+        assert len(others) == 1
+        assert pid not in others
 
 
 async def test_two_processes_share_the_work_and_end_together(

@@ -57,24 +57,6 @@ if os.environ.get("ENGINE_BREAKS"):
 """
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The event loop of the client."""
-    return "asyncio"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A broker that processes share."""
-    return f"sqlite:///{tmp_path / 'tasks.db'}"
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    """Where handlers write."""
-    return tmp_path / "handlers.log"
-
-
 def worker(url: str, log: Path, *arguments: str) -> Any:
     """A worker process of the app above."""
     path = log.with_name("crashing.py")

@@ -1,0 +1,295 @@
+"""Renewing permits: what is counted, what is told, and how long it may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from support.fake_semaphore import FakeSemaphore
+from support.virtual import run, tools
+from unit.worker.parts import OPTIONS, make_job, settle_down
+from xqueue_core.errors import Unknown
+from xqueue_core.permits import Answer, Keep, Permit, Renewed, Request
+from xqueue_core.worker.declaring import KEPT
+from xqueue_core.worker.desk import Desk
+from xqueue_core.worker.job import Job, Recall, Stage
+from xqueue_core.worker.keys import Keys
+from xqueue_core.worker.lane import UNLIMITED
+from xqueue_core.worker.limiter import Limiter
+from xqueue_core.worker.permits import PermitDesk
+from xqueue_core.worker.renewal import Renewal
+
+
+class Renewing:
+    """A renewal over a fake semaphore, with all that has permits."""
+
+    def __init__(self, semaphore: FakeSemaphore) -> None:
+        self.semaphore = semaphore
+        own = tools()
+        self.desk = Desk(4, 0, 2)
+        self.permits = PermitDesk(semaphore, "w~1", OPTIONS, own)
+        self.started: list[Job] = []
+        self.keys = Keys(
+            semaphore, self.permits, OPTIONS, own, self.started.append, lambda job, outcome: None
+        )
+        self.limiter = Limiter(
+            semaphore,
+            self.permits,
+            self.desk,
+            {"job": 3},
+            OPTIONS,
+            own,
+            lambda: None,
+            self.started.append,
+            lambda job, outcome: None,
+        )
+        self.recalled: list[Recall] = []
+        self.renewal = Renewal(
+            semaphore,
+            self.permits,
+            self.limiter,
+            self.keys,
+            self.desk,
+            OPTIONS,
+            self.recalled.append,
+        )
+        self.tasks = [
+            asyncio.create_task(self.limiter.run()),
+            asyncio.create_task(self.keys.run()),
+            asyncio.create_task(self.permits.run(lambda permits: None)),
+        ]
+
+    async def renew(self) -> None:
+        """Renew once, and let follow what follows."""
+        await self.renewal.renew()
+        await settle_down()
+
+    def runs(self, name: str, **fields: Any) -> Job:
+        """A job that runs without a permit."""
+        job = make_job(name, **fields)
+        self.desk.take(job)
+        job.started = 1.0
+        return job
+
+    def takes(self, name: str) -> Job:
+        """A job that runs under a permit."""
+        job = self.runs(name)
+        assert self.limiter.take(job)
+        return job
+
+    async def end(self, job: Job) -> None:
+        """It ends."""
+        job.stage = Stage.ENDED
+        self.desk.leave(job)
+        self.desk.settling.discard(job)
+        self.limiter.freed(job)
+        self.keys.freed(job)
+        await settle_down()
+
+    def counted(self, key: str = "lane:job") -> set[str]:
+        """The permits that the semaphore counts."""
+        return set(self.semaphore.holders[key])
+
+
+def test_what_ran_before_the_limit_is_counted_until_it_ends() -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        await one.renew()
+        jobs = [one.runs(str(n)) for n in range(3)]
+        one.semaphore.limit("lane:job", 1)
+        await one.renew()
+        assert one.recalled == [Recall("limited", lane="job")]
+        permits = {job.permit.permit.id for job in jobs if job.permit}
+        assert len(permits) == 3
+        assert one.counted() >= permits
+        for job in jobs:
+            await one.end(job)
+        assert not one.counted() & permits
+
+    run(main())
+
+
+def test_a_limit_removed_and_set_again_between_two_renewals_leaves_nothing_uncounted() -> None:
+    """The answers said that none was needed; the next renewal sees another limit already."""
+
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        await one.renew()
+        job = one.runs("a")
+        one.semaphore.limit("lane:job", 1)
+        limits, one.semaphore.limits = one.semaphore.limits, {}
+        await one.renew()  # it saw the limit, which was removed before it registered
+        assert not one.counted()
+        one.semaphore.limits = limits
+        one.semaphore.limit("lane:job", 2)
+        await one.renew()
+        assert job.permit
+        assert job.permit.permit.id in one.counted()
+
+    run(main())
+
+
+def test_what_runs_on_without_its_permit_is_counted_again() -> None:
+    """As after damage to a lane's row, or when its semaphore lost its data."""
+
+    async def main() -> None:
+        one = Renewing(FakeSemaphore(job=3))
+        await one.renew()
+        running, waiting = one.takes("runs"), one.takes("waits")
+        waiting.started = 0.0
+        assert running.permit
+        lost = running.permit
+        held = one.semaphore.holders.pop("lane:job")
+        one.semaphore.verdicts = dict.fromkeys(held, Keep.LOST)
+        await one.renew()
+        # What had not started never will; what runs counts, and serves nothing else.
+        assert one.recalled[1:] == [Recall("permit", job=waiting)]
+        assert lost.lost
+        assert running.permit is not lost
+        assert running.permit.permit.id in one.counted()
+        one.semaphore.verdicts = {}
+        again = running.permit.permit.id
+        await one.end(running)
+        assert again not in one.counted()
+
+    run(main())
+
+
+def test_a_keys_task_that_runs_on_without_its_permit_is_counted_again() -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        await one.renew()
+        job = one.runs("a", key="k", key_limit=1)
+        one.keys.admit(job)
+        await settle_down()
+        assert one.started == [job]
+        assert job.key_permit is not None
+        one.semaphore.holders.clear()
+        one.semaphore.verdicts = {job.key_permit.permit.id: Keep.LOST}
+        await one.renew()
+        assert one.counted("key:job:k") == {job.key_permit.permit.id}
+        [again] = one.semaphore.calls[-1]
+        assert (again.running, again.limit) == (True, 1)
+        await one.end(job)
+        await asyncio.sleep(0.1)
+        assert one.counted("key:job:k") == set()
+
+    run(main())
+
+
+class _Slow(FakeSemaphore):
+    """Registering takes effect, and its reply is late."""
+
+    async def acquire(self, requests: Sequence[Request], wait: float) -> list[Answer]:
+        answers = await super().acquire(requests, wait)
+        if any(request.running for request in requests):
+            await asyncio.sleep(60)
+        return answers
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_registering_that_is_cut_off_leaks_no_permit(cancelled: bool) -> None:
+    async def main() -> None:
+        one = Renewing(_Slow())
+        await one.renew()
+        one.runs("a")
+        one.semaphore.limit("lane:job", 1)
+        renewing = asyncio.create_task(one.renewal.renew())
+        await asyncio.sleep(1)
+        assert one.counted()
+        if cancelled:
+            renewing.cancel()
+        [error] = await asyncio.gather(renewing, return_exceptions=True)
+        assert isinstance(error, asyncio.CancelledError if cancelled else Unknown)
+        await settle_down()
+        assert not one.counted()
+
+    run(main())
+
+
+class _Hanging(FakeSemaphore):
+    """Renewing hangs when told to."""
+
+    hangs = False
+
+    async def renew(
+        self,
+        worker: str,
+        permits: Sequence[Permit],
+        watch: Sequence[str],
+        lease: float,
+        heartbeat: float = 0.0,
+    ) -> Renewed:
+        if self.hangs:
+            await asyncio.sleep(1e6)
+        return await super().renew(worker, permits, watch, lease, heartbeat)
+
+
+def test_a_renewal_that_hangs_does_not_cost_the_permits() -> None:
+    async def main() -> None:
+        one = Renewing(_Hanging(job=3))
+        await one.renew()
+        assert isinstance(one.semaphore, _Hanging)
+        one.semaphore.hangs = True
+        with pytest.raises(Unknown, match="did not answer within 3 s"):
+            await one.renewal.renew()
+        one.semaphore.hangs = False
+        assert one.permits.fresh()
+        await one.renew()
+        assert one.limiter.allowance("job") == 3
+
+    run(main())
+
+
+def test_a_semaphore_that_lost_its_data_is_told_again_before_anything_starts() -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        await one.limiter.declare()
+        one.semaphore.limit("lane:job", 3)
+        await one.renew()
+        job = one.takes("a")
+        _forget(one.semaphore)
+        await one.renew()
+        assert one.semaphore.declared == {}  # not all have noticed
+        await asyncio.sleep(OPTIONS.heartbeat)
+        await one.renew()
+        assert one.semaphore.declared == {"lane:job": 3, KEPT: 1}
+        one.semaphore.limit("lane:job", 3)
+        await one.renew()
+        # What others run may not be counted yet: nothing is asked for meanwhile.
+        assert job.permit
+        assert job.permit.permit.id in one.counted()
+        assert (len(one.counted()), one.limiter.allowance("job")) == (1, None)
+        await asyncio.sleep(OPTIONS.heartbeat)
+        await one.renew()
+        assert one.limiter.allowance("job") not in (None, UNLIMITED)
+
+    run(main())
+
+
+def test_keys_ask_for_nothing_while_others_tell_a_semaphore_that_lost_its_data() -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        await one.limiter.declare()
+        await one.renew()
+        _forget(one.semaphore)
+        await one.renew()
+        job = make_job("a", key="k", key_limit=1)
+        one.desk.take(job)
+        one.keys.admit(job)
+        await asyncio.sleep(2 * OPTIONS.heartbeat - 0.1)
+        assert one.started == []
+        await asyncio.sleep(0.3)
+        assert one.started == [job]
+
+    run(main())
+
+
+def _forget(semaphore: FakeSemaphore) -> None:
+    """Lose everything."""
+    semaphore.verdicts = {id: Keep.LOST for held in semaphore.holders.values() for id in held}
+    for mapping in (semaphore.limits, semaphore.versions, semaphore.holders, semaphore.declared):
+        mapping.clear()
