@@ -23,7 +23,7 @@ ARGS ?=
 help: ## List the targets
 	@echo "make TARGET [VARIABLE=value ...]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1 \2/p' $(MAKEFILE_LIST) \
-	| while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	| while read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
 
 # A stamp per step, so that a second run costs nothing; a changed pyproject.toml runs it again.
 $(VENV)/.made:
@@ -86,6 +86,21 @@ package: $(VENV)/.dev ## Build sdist and wheel; try the wheel in an environment 
 .PHONY: bench
 bench: $(VENV)/.dev ## Run the benchmarks (ARGS=...)
 	$(RUN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-limits
+bench-limits: $(VENV)/.dev ## Measure what limits cost, with and without in turn (ARGS=...)
+	$(RUN)/python -m benchmarks.limits lane $(ARGS)
+	$(RUN)/python -m benchmarks.limits keys $(ARGS)
+
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Simulate workers under faults (COUNT=, SEED=, REPLAY=a failing seed)
+	PYTHONPATH=tests $(RUN)/python -m simulation $(if $(REPLAY),--replay $(REPLAY),\
+	--count $(or $(COUNT),1000) --seed $(or $(SEED),1)) $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.dev ## Kill and stop real workers under load, then check the history (MINUTES=, SEED=)
+	PYTHONPATH=tests $(RUN)/python -m soak.kills --minutes $(or $(MINUTES),10) \
+	--seed $(or $(SEED),1) $(ARGS)
 
 .PHONY: sequences
 sequences: $(VENV)/.dev ## Compare state machine and queues on random sequences (COUNT=, SEED=)
