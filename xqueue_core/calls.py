@@ -146,6 +146,8 @@ class Beat(msgspec.Struct, kw_only=True):
     backend holds for the worker at or below it and is not in the held set is handed back.
     ``number`` grows with every heartbeat sent: one below the last recorded was overtaken on its
     way, and what it says that waits is not believed. 0 is not told.
+    ``counted`` tells apart the lives of the semaphore: all that runs here is counted in the one
+    of that version (``xqueue_core.worker.declaring``); 0 is not told.
     """
 
     worker: str  # "<name>~<uuid7>", new at each process start
@@ -162,6 +164,7 @@ class Beat(msgspec.Struct, kw_only=True):
     types: list[str] = []
     overdue: list[str] = []  # ids whose code outlives its time-out and cannot be stopped
     number: int = 0
+    counted: int = 0
 
 
 class BeatReply(msgspec.Struct):

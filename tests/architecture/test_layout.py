@@ -36,7 +36,8 @@ def ours(*tops: str) -> Iterator[Path]:
                 for name in folders
                 if name not in NOT_OURS and (not name.startswith(".") or name == ".ci")
             ]
-            yield from (Path(folder) / name for name in files)
+            # In a worktree `.git` is a file that names a place on this machine.
+            yield from (Path(folder) / name for name in files if name != ".git")
 
 
 def sources() -> list[Path]:

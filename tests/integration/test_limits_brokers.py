@@ -39,12 +39,12 @@ class Gauge:
         self.most: Counter[str] = Counter()
         self.ran: Counter[str] = Counter()
 
-    async def run(self, name: str, seconds: float) -> None:
-        """Count one that takes so long."""
+    async def run(self, name: str, until: float | asyncio.Event) -> None:
+        """Count one that takes so long, or until that."""
         self.now[name] += 1
         self.most[name] = max(self.most[name], self.now[name])
         try:
-            await asyncio.sleep(seconds)
+            await (until.wait() if isinstance(until, asyncio.Event) else asyncio.sleep(until))
             self.ran[name] += 1
         finally:
             self.now[name] -= 1
@@ -129,6 +129,38 @@ async def test_a_semaphore_that_loses_its_data_is_told_again(
     # A key's limit comes with its tasks: one that asks before any worker has noticed is granted.
     assert gauge.most["one"] <= 2
     assert sum("lost its data" in one.message for one in caplog.records) >= 2
+
+
+@pytest.mark.parametrize("app", ["sqlite-memory"], indirect=True)
+async def test_who_starts_just_after_such_a_loss_is_granted_nothing_that_is_in_use(
+    app: XQueue,
+) -> None:
+    """It has seen no loss itself."""
+    gauge, end = Gauge(), asyncio.Event()
+
+    @app.task(max_concurrency=3)
+    async def lane() -> None:
+        async with asyncio.timeout(20):
+            await gauge.run("lane", end)
+
+    handles = await app.submit_many(lane.call() for _ in range(8))
+    slow = partial(working, app, heartbeat=1.0)
+    async with slow(), slow(), app.connect() as connection:
+        semaphore = connection.faces.needed("semaphore")
+        await until("as many run as may", lambda: gauge.now["lane"] == 3)
+        before = set((await semaphore.inspect(["lane:lane"]))[0].holders.values())
+        forget(app)
+        async with slow(), slow():
+
+            async def counted() -> bool:
+                [info] = await semaphore.inspect(["lane:lane"])
+                return len(before.intersection(info.holders.values())) == len(before)
+
+            await until("what runs is counted again", counted)
+            end.set()
+            for handle in handles:
+                await handle.result(40)
+    assert gauge.most["lane"] == 3
 
 
 def forget(app: XQueue) -> None:

@@ -184,7 +184,11 @@ class Fate:
             client.tell_limit(key, self._loop.now)
 
     async def _amnesia(self, move: Move, process: Process) -> None:
-        """The semaphore loses everything: what runs must be counted again, by all workers."""
+        """The semaphore loses everything: what runs must be counted again, by all workers.
+
+        A key's limit comes with each wish, so that until a worker has noticed it may be granted
+        anew; a lane's is told again when all who live have noticed.
+        """
         world, client = self._world, self._world.client
         async with client.limiting:  # no limit is being set
             gates = {key: self._broker.gate(key) for key in {**world.declared, **world.limits}}
@@ -192,13 +196,17 @@ class Fate:
             self._broker.forget_permits()
             world.limits.clear()
             for key, count in lost.items():
-                world.forgotten[key] = world.forgotten.get(key, 0) + count
+                if key.startswith("key:"):
+                    world.forgotten[key] = world.forgotten.get(key, 0) + count
                 client.tell_limit(key, self._loop.now)
         self._story.say("fate", "forgets", f"{sum(lost.values())} permits and all limits")
+        if self._random.random() < 0.5:
+            process.crash()  # and another worker starts meanwhile
         await self._recounted(list(lost))
         async with client.limiting:
             for key, count in lost.items():
-                world.forgotten[key] -= count
+                if key.startswith("key:"):
+                    world.forgotten[key] -= count
                 client.tell_limit(key, self._loop.now)
 
     async def _recounted(self, keys: list[str]) -> None:

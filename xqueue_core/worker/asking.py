@@ -105,7 +105,7 @@ class Asking:
 
     def _demand(self) -> Asked:
         """What to ask for now: unanswered requests again, and new ones where there is room."""
-        if self._permits.hushed():
+        if self._permits.hushed() or self._permits.blind():
             return []
         now = self._clock()
         seeking = [one for one in self._lanes.values() if one.seeking and one.barred <= now]
@@ -216,7 +216,7 @@ class Asking:
             lane.closed = True
         elif answer.grant is Grant.GRANTED:
             grip = self._permits.granted(request, answer.token, lane.name)
-            if wanted and lane.open:
+            if wanted and lane.open and not self._permits.blind():
                 self._granted(lane, grip)
             else:
                 self._permits.release(grip)

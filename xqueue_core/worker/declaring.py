@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from xqueue_core.errors import Unavailable
 from xqueue_core.worker.lane import Lane
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
@@ -13,6 +14,7 @@ from xqueue_core.worker.tools import Tools
 
 if TYPE_CHECKING:
     from xqueue_core.abc import Semaphore
+    from xqueue_core.calls import Beat
 
 logger = logging.getLogger("xqueue.worker")
 
@@ -38,6 +40,34 @@ class Declaring:
         self._clock = tools.clock
         self._kept: int | None = None  # version of the limit that is kept, once all is declared
         self._again: float | None = None  # when to declare again, since all was lost
+
+    @property
+    def kept(self) -> int:
+        """The version of the limit that is kept, as this worker saw it last; 0 if it has not.
+
+        When a worker sees another one, it registers what it runs before it takes that as its own.
+        """
+        return self._kept or 0
+
+    async def begin(self, others: Collection[Beat]) -> None:
+        """Declare for the first time, while these workers live.
+
+        If the semaphore has lost its data and one of them has yet to see it, what that runs is not
+        counted. A worker that starts has seen no loss, but they have told another version.
+        Raises Unavailable as long as they are to notice by an answer that no permit is needed.
+        """
+        if self._semaphore is None:
+            return
+        [kept] = await self._semaphore.inspect([KEPT])
+        behind = [one.heartbeat for one in others if one.counted not in (0, kept.version)]
+        now = self._clock()
+        if behind and self._again is None:
+            heartbeat = max(self._heartbeat, *behind)
+            self._again = now + heartbeat
+            self._permits.hush(now + 2 * heartbeat)
+        if behind and self._again is not None and now < self._again and kept.limit is None:
+            raise Unavailable("it has lost its data just now")
+        await self.declare()
 
     async def declare(self) -> None:
         """Say each lane's limit, none included; the last worker to start wins."""

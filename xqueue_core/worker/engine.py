@@ -135,6 +135,7 @@ class Engine:
             self.options,
             self.tools,
             lambda: self.fetcher.answered,
+            lambda: self.limiter.counted,
             self._overdue,
             self._told,
             self._poke,

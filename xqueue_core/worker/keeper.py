@@ -39,6 +39,7 @@ class Keeper:
 
     Args:
         answered: the highest call number of ``lease`` whose answer has come.
+        counted: in which life of the semaphore all that runs here is counted.
         overdue: jobs whose code outlives its time-out.
         told: takes each reply, with the jobs it is about.
         renewed: called when the term is fresh after it was not.
@@ -55,6 +56,7 @@ class Keeper:
         options: WorkerOptions,
         tools: Tools,
         answered: Callable[[], int],
+        counted: Callable[[], int],
         overdue: Callable[[], list[str]],
         told: Callable[[Sequence[Job], BeatReply], None],
         renewed: Callable[[], None],
@@ -67,6 +69,7 @@ class Keeper:
         self._options = options
         self._tools = tools
         self._answered = answered
+        self._counted = counted
         self._overdue = overdue
         self._told = told
         self._renewed = renewed
@@ -155,6 +158,7 @@ class Keeper:
             types=self._person.types,
             overdue=self._overdue(),
             number=next(self._numbers),
+            counted=self._counted(),
         )
 
 

@@ -19,6 +19,7 @@ from xqueue_core.worker.tools import Tools
 
 if TYPE_CHECKING:
     from xqueue_core.abc import Semaphore
+    from xqueue_core.calls import Beat
 
 
 class Limiter:
@@ -65,9 +66,18 @@ class Limiter:
         """True if permits are in hand that no task uses."""
         return any(lane.idle for lane in self._lanes.values())
 
-    async def declare(self) -> None:
-        """Say each lane's limit, none included; the last worker to start wins."""
-        await self._declaring.declare()
+    async def declare(self, others: Collection[Beat] = ()) -> None:
+        """Say each lane's limit, none included; the last worker to start wins.
+
+        ``others``: the last heartbeats of the workers that live. Raises Unavailable as long as it
+        must wait for them, because the semaphore has lost its data.
+        """
+        await self._declaring.begin(others)
+
+    @property
+    def counted(self) -> int:
+        """In which life of the semaphore all that runs here is counted; 0 if in none."""
+        return self._declaring.kept
 
     def look(self) -> None:
         """There may be more room, or less."""

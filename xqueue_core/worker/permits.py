@@ -56,7 +56,7 @@ class PermitDesk:
         self._again: list[tuple[float, Permit]] = []  # to withdraw once more, and when
         self._wake = asyncio.Event()
         self._armed = False
-        self._hushed_until = float("-inf")
+        self._hushed_until = self._renewed_at = float("-inf")
         # Renewed twice as often as the worker's own lease; else the same rule holds for both.
         self._term = Term(options.lease - options.margin)
 
@@ -75,6 +75,14 @@ class PermitDesk:
     def hushed(self) -> bool:
         """True while nothing may be asked for."""
         return self._tools.clock() < self._hushed_until
+
+    def blind(self) -> bool:
+        """True if the last renewal is more than a heartbeat ago: no lane's permit is to be taken.
+
+        A worker that was stopped, say, may not have seen that the semaphore lost what it holds,
+        though all others have, and have told it the limits again.
+        """
+        return self._tools.clock() - self._renewed_at > self._options.heartbeat
 
     async def acquire(self, requests: Sequence[Request], wait: float) -> Sequence[Answer]:
         """Ask the semaphore, and remember what is left in doubt. Raises what the semaphore raises.
@@ -168,6 +176,7 @@ class PermitDesk:
                 grip.yielding = True
             told(grip, keep)
         self._term.acknowledged(sent)
+        self._renewed_at = max(self._renewed_at, sent)
         return renewed.versions
 
     async def run(self, released: Callable[[Sequence[Permit]], None]) -> None:

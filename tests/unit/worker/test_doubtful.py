@@ -189,7 +189,9 @@ def test_a_lane_keeps_no_permit_of_a_late_call() -> None:
     async def main() -> None:
         one = Limiting(Delayed(job=1))
         await one.renew()
-        await asyncio.sleep(2)
+        for _ in range(4):
+            await asyncio.sleep(0.5)
+            await one.renew()
         await one.end(one.take("job"))
         one.limiter.leased("job", 1, 0, full=False)  # no more work
         await settle_down()

@@ -37,6 +37,7 @@ class Keeping:
             OPTIONS,
             self.tools,
             lambda: 7,
+            lambda: 11,
             lambda: ["job:late"],
             self._told,
             self._renewed,

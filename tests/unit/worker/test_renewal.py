@@ -11,7 +11,8 @@ import pytest
 from support.fake_semaphore import FakeSemaphore
 from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, make_job, settle_down
-from xqueue_core.errors import Unknown
+from xqueue_core.calls import Beat
+from xqueue_core.errors import Unavailable, Unknown
 from xqueue_core.permits import Answer, Keep, Permit, Renewed, Request
 from xqueue_core.worker.declaring import KEPT
 from xqueue_core.worker.desk import Desk
@@ -284,6 +285,102 @@ def test_keys_ask_for_nothing_while_others_tell_a_semaphore_that_lost_its_data()
         assert one.started == []
         await asyncio.sleep(0.3)
         assert one.started == [job]
+
+    run(main())
+
+
+def told(**counted: int) -> list[Beat]:
+    """Heartbeats of other workers."""
+    return [Beat(worker=f"{one}~1", counted=n, heartbeat=7.0) for one, n in counted.items()]
+
+
+def test_who_starts_after_a_loss_waits_for_those_that_have_yet_to_see_it() -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        behind = told(fresh=0, behind=5)
+        with pytest.raises(Unavailable, match="lost its data"):
+            await one.limiter.declare(behind)
+        await asyncio.sleep(6.9)
+        with pytest.raises(Unavailable, match="lost its data"):
+            await one.limiter.declare(behind)
+        assert one.semaphore.declared == {}
+        await asyncio.sleep(0.2)
+        await one.limiter.declare(behind)
+        assert one.semaphore.declared == {"lane:job": 3, KEPT: 1}
+        await asyncio.sleep(6.8)
+        assert one.permits.hushed()
+        await asyncio.sleep(0.2)
+        assert not one.permits.hushed()
+
+    run(main())
+
+
+def test_who_starts_when_others_have_declared_again_asks_for_nothing_yet() -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        one.semaphore.limits[KEPT], one.semaphore.versions[KEPT] = 1, 6
+        await one.limiter.declare(told(behind=5, there=6))
+        assert one.limiter.counted == 6
+        await asyncio.sleep(13.9)
+        assert one.permits.hushed()
+        await asyncio.sleep(0.2)
+        assert not one.permits.hushed()
+
+    run(main())
+
+
+@pytest.mark.parametrize("kept", [None, 6])
+def test_who_starts_without_a_loss_waits_for_nobody(kept: int | None) -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        if kept:
+            one.semaphore.limits[KEPT], one.semaphore.versions[KEPT] = 1, kept
+        await one.limiter.declare(told(fresh=0, there=kept or 0))
+        assert not one.permits.hushed()
+        assert one.semaphore.declared["lane:job"] == 3
+
+    run(main())
+
+
+def test_a_worker_that_was_stopped_renews_before_it_takes_what_a_lane_is_granted() -> None:
+    """Its own runs may be uncounted, and it alone does not know."""
+
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        one.semaphore.limit("lane:job", 1)
+        one.semaphore.holders["lane:job"]["other"] = "other~1"
+        await one.renew()
+        assert one.semaphore.line["lane:job"]
+        await asyncio.sleep(OPTIONS.heartbeat + 0.1)
+        await one.semaphore.release([Permit(id="other", key="lane:job")])
+        await settle_down()
+        assert one.counted() == set()
+        assert one.limiter.allowance("job") in (None, 0)
+        await one.renew()
+        assert len(one.counted()) == 1
+        assert one.limiter.allowance("job") == 1
+
+    run(main())
+
+
+def test_what_a_worker_says_to_be_counted_is_registered_first() -> None:
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        assert one.limiter.counted == 0
+        await one.limiter.declare()
+        one.semaphore.limit("lane:job", 3)
+        await one.renew()
+        kept, job = one.limiter.counted, one.takes("a")
+        _forget(one.semaphore)
+        one.semaphore.versions[KEPT] = kept + 1  # another worker has declared again
+        one.semaphore.limit("lane:job", 3)
+        await one.renew()
+        assert job.permit
+        assert job.permit.permit.id in one.counted()
+        assert one.limiter.counted == kept
+        await asyncio.sleep(OPTIONS.heartbeat)
+        await one.renew()
+        assert one.limiter.counted != kept
 
     run(main())
 
