@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import anyio
 
-from xqueue_core.calls import Ability, Cancel, Delivery, Held, Hold, Replay, Settled, Unpark, Want
+from xqueue_core.calls import (
+    Ability,
+    Beat,
+    Cancel,
+    Delivery,
+    Held,
+    Hold,
+    Replay,
+    Settled,
+    Unpark,
+    Want,
+)
 from xqueue_core.conformance.bench import OOPS, Bench
 from xqueue_core.conformance.cases import case
 from xqueue_core.conformance.check import Broken, holds, same
+from xqueue_core.conformance.worker import LONG
 from xqueue_core.errors import LeaseLost, Refused
 from xqueue_core.task import HandBack, Parked, RetryAt, State
 
@@ -270,6 +282,41 @@ async def canceled_on_its_way(bench: Bench) -> None:
     same(await worker.told(got[0]), Hold.CANCELED, "what the heartbeat says")
     await worker.ends(got[0], Parked())
     await worker.none("deliveries of the canceled task")
+
+
+@case("P1.2j", needs={Ability.VIEW})
+async def listed(bench: Bench) -> None:
+    """The view tells a living worker's last heartbeat, every field as it was sent; of one that
+    has left it tells nothing."""
+    worker, other = await bench.worker(), await bench.worker("other")
+    sent = Beat(
+        worker=worker.id,
+        lease=LONG,
+        heartbeat=2.5,
+        answered=0,
+        host="host.example",
+        pid=4711,
+        started_at=1.7e9 + 0.25,
+        slots=12,
+        running=3,
+        lanes=["job", "other"],
+        types=["job", "t.two"],
+        overdue=["job:late"],
+        number=7,
+        counted=1_700_000_000_123_456,
+    )
+    await worker.queue.extend(sent, [])
+    await other.beat([], leaving=True)
+
+    async def told() -> bool:
+        infos = {one.beat.worker: one for one in await bench.view.workers()}
+        if other.id in infos or infos[worker.id].beat.number != sent.number:
+            return False  # a view may lag behind
+        same(infos[worker.id].beat, sent, "the last heartbeat")
+        holds(infos[worker.id].alive, "the worker is listed as alive")
+        return True
+
+    await bench.until("the view tells the last heartbeats", told)
 
 
 def _names(deliveries: list[Delivery]) -> list[tuple[str, int]]:
