@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xqueue_core.errors import Unavailable
+from xqueue_core.errors import BrokerError, Unavailable
 from xqueue_core.worker.lane import Lane
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
 from xqueue_core.worker.tools import Tools
 
 if TYPE_CHECKING:
-    from xqueue_core.abc import Semaphore
+    from xqueue_core.abc import Semaphore, TaskView
     from xqueue_core.calls import Beat
 
 logger = logging.getLogger("xqueue.worker")
@@ -21,9 +21,34 @@ logger = logging.getLogger("xqueue.worker")
 #: A limit that nobody changes or removes: if its version is another one, all was lost.
 KEPT = "kept"
 
+#: Answers the last heartbeats of the other workers that live.
+Others = Callable[[], Awaitable[Sequence["Beat"]]]
+
+
+def others(view: TaskView | None, worker: str) -> Others:
+    """By the view; where there is none nobody is known."""
+
+    async def beats() -> Sequence[Beat]:
+        infos = await view.workers() if view is not None else ()
+        return [one.beat for one in infos if one.alive and one.beat.worker != worker]
+
+    return beats
+
 
 class Declaring:
-    """Declares the limits of lanes, and notices when the semaphore has lost them."""
+    """Declares the limits of lanes, and notices when the semaphore has lost them.
+
+    After a loss what runs must be counted before anybody is granted anything. So nothing is
+    declared for a heartbeat: by then all who live have noticed, because nobody takes a permit
+    who has not renewed for so long. And nothing is asked for before every living worker has told,
+    by its heartbeat, that what it runs is counted again; or for two heartbeats, where nobody can
+    be asked for that, and for a lease at most: who cannot reach the semaphore for so long holds
+    no permit.
+
+    Attributes:
+        told: the version of the limit that is kept under which all that runs here is counted; 0
+            before the first time.
+    """
 
     def __init__(
         self,
@@ -32,51 +57,51 @@ class Declaring:
         lanes: Collection[Lane],
         options: WorkerOptions,
         tools: Tools,
+        others: Others,
     ) -> None:
         self._semaphore = semaphore
         self._permits = permits
         self._lanes = lanes
-        self._heartbeat = options.heartbeat
+        self._options = options
         self._clock = tools.clock
+        self._others = others
+        self.told = 0
         self._kept: int | None = None  # version of the limit that is kept, once all is declared
+        self._under: int | None = None  # the version under which ``_left`` is to be declared yet
+        self._left: list[Lane] = []
         self._again: float | None = None  # when to declare again, since all was lost
+        self._waits: float | None = None  # until when to wait for others at most, after a loss
 
-    @property
-    def kept(self) -> int:
-        """The version of the limit that is kept, as this worker saw it last; 0 if it has not.
+    # -- declaring -----------------------------------------------------------------------------
 
-        When a worker sees another one, it registers what it runs before it takes that as its own.
-        """
-        return self._kept or 0
+    async def begin(self) -> None:
+        """Declare for the first time.
 
-    async def begin(self, others: Collection[Beat]) -> None:
-        """Declare for the first time, while these workers live.
-
-        If the semaphore has lost its data and one of them has yet to see it, what that runs is not
-        counted. A worker that starts has seen no loss, but they have told another version.
-        Raises Unavailable as long as they are to notice by an answer that no permit is needed.
+        A worker that starts has seen no loss; that there was one is told by others, which know
+        another version. Raises Unavailable as long as they may not have noticed.
         """
         if self._semaphore is None:
             return
-        [kept] = await self._semaphore.inspect([KEPT])
-        behind = [one.heartbeat for one in others if one.counted not in (0, kept.version)]
-        now = self._clock()
-        if behind and self._again is None:
-            heartbeat = max(self._heartbeat, *behind)
-            self._again = now + heartbeat
-            self._permits.hush(now + 2 * heartbeat)
-        if behind and self._again is not None and now < self._again and kept.limit is None:
-            raise Unavailable("it has lost its data just now")
-        await self.declare()
-
-    async def declare(self) -> None:
-        """Say each lane's limit, none included; the last worker to start wins."""
-        if self._semaphore is None:
-            return
-        # Looked at first: a loss while the lanes are declared, or later, changes it.
         kept = await self._keep(self._semaphore)
-        for lane in self._lanes:
-            await self._semaphore.set_limit(lane.key, lane.declared, pinned=False)
+        behind = _behind(await self._others(), kept)
+        if behind and not self._noticed(behind):
+            raise Unavailable("it has lost its data just now")
+        await self._declare(self._semaphore)
+
+    async def _declare(self, semaphore: Semaphore) -> None:
+        """Say each lane's limit, none included; the last worker to start wins.
+
+        Cut off, it goes on where it was.
+        """
+        # Looked at first: a loss while the lanes are declared, or later, changes it.
+        kept = await self._keep(semaphore)
+        if self._under != kept:
+            self._under, self._left = kept, list(self._lanes)
+            self._kept = 0  # nothing is declared under it yet
+        while self._left:
+            lane = self._left[-1]
+            await semaphore.set_limit(lane.key, lane.declared, pinned=False)
+            self._left.pop()
         self._kept, self._again = kept, None
 
     async def _keep(self, semaphore: Semaphore) -> int:
@@ -87,22 +112,62 @@ class Declaring:
             [kept] = await semaphore.inspect([KEPT])
         return kept.version
 
-    async def forgotten(self, versions: Mapping[str, int]) -> bool:
-        """True if the semaphore has lost its data, which is then told again, by every worker.
+    # -- after a loss --------------------------------------------------------------------------
 
-        For a heartbeat nothing is: by then all who live have noticed. Then limits are declared;
-        for another heartbeat nobody asks for anything, so that what runs is counted first.
-        """
+    async def forgotten(self, versions: Mapping[str, int]) -> bool:
+        """True if the semaphore has lost its data, which is then told again, by every worker."""
         version = versions.get(KEPT)
-        if version is None or self._kept is None:
+        if version is None or self._kept is None or self._semaphore is None:
             return False
         if version and version == self._kept:
+            self._again = None
+            if self._waits is not None:
+                await self._heed(self._waits, self._kept)
             return False
+        beats = await self._known()
+        self._permits.hush(self._clock() + self._options.heartbeat)
+        if self._noticed(beats or ()):
+            await self._declare(self._semaphore)
+        return True
+
+    def interrupted(self) -> None:
+        """A renewal failed: what is there after that may have been lost once more."""
+        self._again = None
+
+    def counts(self) -> None:
+        """All that runs here is counted."""
+        self.told = self._kept or self.told
+
+    def _noticed(self, beats: Collection[Beat]) -> bool:
+        """True once all of these have had a heartbeat to notice; it begins with the first call."""
         now = self._clock()
         if self._again is None:
-            logger.warning("the semaphore has lost its data: limits will be declared again")
-            self._again = now + self._heartbeat
-            self._permits.hush(now + 2 * self._heartbeat)
-        elif now >= self._again:
-            await self.declare()
-        return True
+            logger.warning(
+                "the semaphore has lost its data: limits will be declared again, and nothing "
+                "starts under one before all workers have told what they run"
+            )
+            heartbeat = max([self._options.heartbeat, *(one.heartbeat for one in beats)])
+            self._again, self._under = now + heartbeat, None
+            self._permits.hush(now + 2 * heartbeat)
+            self._waits = now + max([self._options.lease, *(one.lease for one in beats)])
+        return now >= self._again
+
+    async def _heed(self, until: float, kept: int) -> None:
+        """Go on asking for nothing while there are others whose runs may not be counted."""
+        beats = await self._known()
+        if self._clock() >= until or (beats is not None and not _behind(beats, kept)):
+            self._waits = None
+        else:
+            self._permits.hush(self._clock() + self._options.heartbeat)
+
+    async def _known(self) -> Sequence[Beat] | None:
+        """The others' last heartbeats; None if they cannot be had now."""
+        try:
+            return await self._others()
+        except BrokerError:
+            return None
+
+
+def _behind(beats: Collection[Beat], kept: int) -> list[Beat]:
+    """Those that know another version; one that has told none has begun nothing yet."""
+    return [one for one in beats if one.counted not in (0, kept)]

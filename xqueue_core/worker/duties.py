@@ -137,19 +137,13 @@ class Life:
             lanes = ", ".join(engine.lanes)
             away = f"the semaphore {self._semaphore} cannot be used yet, and may know of limits"
             waiting = f"{away}: nothing starts until it can (lanes: {lanes})"
-            await self._until(self._declare_limits, waiting)
+            await self._until(engine.limiter.declare, waiting)
             await self._until(engine.renewal.renew, waiting)
             await engine.keeper.register()  # now it can say where what it will run is counted
             if self._scheduler is not None:
                 await self._until(self._scheduler.begin)
         finally:
             await ended([beating])
-
-    async def _declare_limits(self) -> None:
-        engine = self._engine
-        infos = await engine.faces.view.workers() if engine.faces.view is not None else ()
-        living = [one.beat for one in infos if one.alive and one.beat.worker != engine.worker]
-        await engine.limiter.declare(living)
 
     async def _until(
         self, call: Callable[[], Awaitable[None]], failing: str = "the broker cannot be used yet"

@@ -21,6 +21,7 @@ from xqueue_core.worker.fetcher import Asked, Fetcher
 from xqueue_core.worker.job import Job, Recall, Resize, Stage, Tell, Told
 from xqueue_core.worker.keeper import Keeper, Person
 from xqueue_core.worker.keys import Keys
+from xqueue_core.worker.lane import declared
 from xqueue_core.worker.limiter import Limiter
 from xqueue_core.worker.lines import Lines
 from xqueue_core.worker.options import WorkerOptions
@@ -118,12 +119,13 @@ class Engine:
             self.faces.semaphore,
             self.permits,
             self.desk,
-            self._limits(),
+            declared(self.lanes, self.specs.values()),
             self.options,
             self.tools,
             self._poke,
             self._admit,
             self.finish,
+            self.faces.view,
         )
 
     def _keeper(self, pulse: Faces, term: Term) -> Keeper:
@@ -156,13 +158,6 @@ class Engine:
             self._brake,
             lambda: self.term.spell,
         )
-
-    def _limits(self) -> dict[str, int | None]:
-        limits: dict[str, int | None] = dict.fromkeys(self.lanes)
-        for spec in self.specs.values():
-            if spec.max_concurrency is not None:
-                limits[spec.lane] = spec.max_concurrency
-        return limits
 
     def _kinds(self) -> dict[str, set[Kind]]:
         """Each lane, and the kinds of its handlers."""

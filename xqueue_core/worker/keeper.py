@@ -108,7 +108,7 @@ class Keeper:
             sent = self._tools.clock()
             try:
                 # A call that hangs must not cost the whole lease.
-                async with asyncio.timeout(max(self._options.margin, self._options.heartbeat)):
+                async with asyncio.timeout(self._options.patience):
                     reply = await self._queue.extend(beat, held)
             except WorkerIdTaken:
                 raise

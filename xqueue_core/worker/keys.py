@@ -55,7 +55,7 @@ class Keys:
         self._tools = tools
         self._backoff = Backoff(tools)
         # A call that hangs must not keep slots from lanes that need no permit.
-        self._patience = max(options.margin, options.heartbeat)
+        self._patience = options.patience
         self._start = start
         self._refuse = refuse
         self._waiting: list[tuple[Job, Request]] = []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xqueue_core.handlers import HandlerSpec
     from xqueue_core.permits import Request
     from xqueue_core.worker.grip import Grip
     from xqueue_core.worker.job import Job
@@ -21,6 +23,15 @@ FIRST = 8
 def lane_key(lane: str) -> str:
     """The semaphore's key for a lane."""
     return f"lane:{lane}"
+
+
+def declared(lanes: Iterable[str], specs: Iterable[HandlerSpec]) -> dict[str, int | None]:
+    """The limit that the types of each lane declare; None if they declare none."""
+    limits: dict[str, int | None] = dict.fromkeys(lanes)
+    for spec in specs:
+        if spec.max_concurrency is not None:
+            limits[spec.lane] = spec.max_concurrency
+    return limits
 
 
 @dataclass(slots=True)

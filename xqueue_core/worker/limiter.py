@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xqueue_core.permits import Request
 from xqueue_core.task import AnyOutcome, HandBack
 from xqueue_core.worker.asking import Asking
-from xqueue_core.worker.declaring import KEPT, Declaring
+from xqueue_core.worker.declaring import KEPT, Declaring, others
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job, Stage
@@ -18,8 +18,7 @@ from xqueue_core.worker.permits import PermitDesk
 from xqueue_core.worker.tools import Tools
 
 if TYPE_CHECKING:
-    from xqueue_core.abc import Semaphore
-    from xqueue_core.calls import Beat
+    from xqueue_core.abc import Semaphore, TaskView
 
 
 class Limiter:
@@ -29,6 +28,7 @@ class Limiter:
         poke: called when more may be leased.
         enter: takes a job that has waited here for its permit.
         refuse: takes one that will get none here, and its outcome.
+        view: tells which other workers there are.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Limiter:
         poke: Callable[[], None],
         enter: Callable[[Job], None],
         refuse: Callable[[Job, AnyOutcome], None],
+        view: TaskView | None = None,
     ) -> None:
         self._semaphore = semaphore
         self._permits = permits
@@ -53,7 +54,14 @@ class Limiter:
         self._asking = Asking(
             permits, self._lanes, desk, self._free, options, tools, self._granted, poke
         )
-        self._declaring = Declaring(semaphore, permits, self._lanes.values(), options, tools)
+        self._declaring = Declaring(
+            semaphore,
+            permits,
+            self._lanes.values(),
+            options,
+            tools,
+            others(view, permits.worker),
+        )
         self.sighted = False  # True once it was seen which lanes have limits
 
     @property
@@ -66,18 +74,18 @@ class Limiter:
         """True if permits are in hand that no task uses."""
         return any(lane.idle for lane in self._lanes.values())
 
-    async def declare(self, others: Collection[Beat] = ()) -> None:
+    async def declare(self) -> None:
         """Say each lane's limit, none included; the last worker to start wins.
 
-        ``others``: the last heartbeats of the workers that live. Raises Unavailable as long as it
-        must wait for them, because the semaphore has lost its data.
+        Raises Unavailable as long as it must wait for others, because the semaphore has lost its
+        data.
         """
-        await self._declaring.begin(others)
+        await self._declaring.begin()
 
     @property
     def counted(self) -> int:
         """In which life of the semaphore all that runs here is counted; 0 if in none."""
-        return self._declaring.kept
+        return self._declaring.told
 
     def look(self) -> None:
         """There may be more room, or less."""
@@ -216,6 +224,14 @@ class Limiter:
         if forgotten:
             self.look()
         return forgotten
+
+    def interrupted(self) -> None:
+        """A renewal failed."""
+        self._declaring.interrupted()
+
+    def counts(self) -> None:
+        """All that runs here is counted."""
+        self._declaring.counts()
 
     def seen(self, versions: Mapping[str, int]) -> list[str]:
         """Versions of the limits; answers the lanes that have become limited.

@@ -51,6 +51,11 @@ class WorkerOptions:
         """Nothing starts in the last part of a lease, which is this long."""
         return self.lease / 5
 
+    @property
+    def patience(self) -> float:
+        """Longest wait for a call's answer that must not cost the whole lease."""
+        return max(self.margin, self.heartbeat)
+
     @classmethod
     def of(cls, settings: Settings, **overrides: Any) -> WorkerOptions:
         """From settings; ``overrides`` that are not None replace single fields."""

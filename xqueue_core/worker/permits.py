@@ -57,6 +57,7 @@ class PermitDesk:
         self._wake = asyncio.Event()
         self._armed = False
         self._hushed_until = self._renewed_at = float("-inf")
+        self._took = 0.0  # how long the answer to the last renewal took, at most patience
         # Renewed twice as often as the worker's own lease; else the same rule holds for both.
         self._term = Term(options.lease - options.margin)
 
@@ -80,9 +81,10 @@ class PermitDesk:
         """True if the last renewal is more than a heartbeat ago: no lane's permit is to be taken.
 
         A worker that was stopped, say, may not have seen that the semaphore lost what it holds,
-        though all others have, and have told it the limits again.
+        though all others have, and have told it the limits again. It counts from when the renewal
+        was sent; how long its answer took is allowed for, or a slow semaphore would grant nothing.
         """
-        return self._tools.clock() - self._renewed_at > self._options.heartbeat
+        return self._tools.clock() - self._renewed_at > self._options.heartbeat + self._took
 
     async def acquire(self, requests: Sequence[Request], wait: float) -> Sequence[Answer]:
         """Ask the semaphore, and remember what is left in doubt. Raises what the semaphore raises.
@@ -176,7 +178,8 @@ class PermitDesk:
                 grip.yielding = True
             told(grip, keep)
         self._term.acknowledged(sent)
-        self._renewed_at = max(self._renewed_at, sent)
+        took = self._tools.clock() - sent
+        self._renewed_at, self._took = sent, min(took, self._options.patience)
         return renewed.versions
 
     async def run(self, released: Callable[[Sequence[Permit]], None]) -> None:

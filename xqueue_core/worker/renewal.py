@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from xqueue_core.errors import Unavailable, Unknown
+from xqueue_core.errors import BrokerError, Unavailable, Unknown
 from xqueue_core.permits import Grant, Keep, Request
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
@@ -45,8 +45,7 @@ class Renewal:
         self._limiter = limiter
         self._keys = keys
         self._desk = desk
-        # A call that hangs must not cost the whole lease.
-        self._patience = max(options.margin, options.heartbeat)
+        self._patience = options.patience
         self._recall = recall
         #: What runs without a permit of its lane, or of its key, and has no answer yet.
         self._lane_less: dict[Job, Request] = {}
@@ -58,15 +57,31 @@ class Renewal:
         Raises what the semaphore raises, Unknown if it does not answer in time, and Unavailable
         if it has lost its data before it could tell for the first time which lanes have limits.
         """
-        versions = await self._in_time(self._renewed())
-        if not await self._in_time(self._limiter.forgotten(versions)):
+        versions = await self._versions()
+        lost, failure = True, None
+        try:
+            lost = await self._in_time(self._limiter.forgotten(versions))
+        except BrokerError as error:
+            failure = error  # what runs is to be counted all the same
+        if not lost:
             self._limited(versions)
         elif not self._limiter.sighted:
-            raise Unavailable("it has lost its data just now")
+            raise failure or Unavailable("it has lost its data just now")
         self._find_uncounted(versions)
-        await self._in_time(self._register(self._lane_less, keyed=False))
+        counted = await self._in_time(self._register(self._lane_less, keyed=False))
         self._limiter.open()
-        await self._in_time(self._register(self._key_less, keyed=True))
+        counted &= await self._in_time(self._register(self._key_less, keyed=True))
+        if failure is not None:
+            raise failure
+        if counted:
+            self._limiter.counts()
+
+    async def _versions(self) -> Mapping[str, int]:
+        try:
+            return await self._in_time(self._renewed())
+        except BaseException:
+            self._limiter.interrupted()
+            raise
 
     async def _in_time(self, call: Coroutine[Any, Any, T]) -> T:
         try:
@@ -121,15 +136,18 @@ class Renewal:
                 if not job.started:
                     self._recall(Recall("limited", job=job))
 
-    async def _register(self, less: dict[Job, Request], *, keyed: bool) -> None:
-        """Have counted what is uncounted: by the same requests until they are answered."""
+    async def _register(self, less: dict[Job, Request], *, keyed: bool) -> bool:
+        """Have counted what is uncounted: by the same requests until they are answered.
+
+        True if all is.
+        """
         for job, request in list(less.items()):
             if job.stage is Stage.ENDED:  # an answer that was lost may have granted it
                 del less[job]
                 self._permits.withdraw(request)
         asked = list(less.items())
         if not asked or self._semaphore is None:
-            return
+            return True
         try:
             answers = await self._permits.acquire([request for _, request in asked], 0.0)
         except asyncio.CancelledError:
@@ -138,9 +156,11 @@ class Renewal:
             for _, request in asked:
                 self._permits.withdraw(request)
             raise
+        counted = True
         for (job, request), answer in zip(asked, answers, strict=True):
             del less[job]
             if answer.grant is not Grant.GRANTED:
+                counted = False
                 continue
             grip = self._permits.granted(request, answer.token, "" if keyed else job.lane)
             if job.stage is Stage.ENDED:
@@ -149,6 +169,7 @@ class Renewal:
                 self._keys.registered(job, grip)
             else:
                 self._limiter.registered(job, grip)
+        return counted
 
 
 def _key_of(job: Job) -> str:
