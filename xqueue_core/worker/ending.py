@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -57,7 +57,9 @@ class Ending:
         # Before anything is given up: a loop that comes to itself now must not start what
         # another worker is about to.
         engine.term.end()
-        self._give_up([job for job in engine.desk.active if not job.started])
+        # What it starts just now is claimed, and runs.
+        for job in [job for job in engine.desk.active if job.claim()]:
+            self._give_up(job, ran=False)
         engine.settler.urge()
         await self._until(FAREWELL, lambda: engine.settler.idle and fetching.done())
 
@@ -69,7 +71,8 @@ class Ending:
         engine = self._engine
         await self._within(WORD, self._flush)
         self.abandoned = bool(engine.desk.active)
-        self._give_up(engine.desk.active)
+        for job in list(engine.desk.active):
+            self._give_up(job, ran=not job.claim())
         # Also for what could not be recorded so far: the last heartbeat hands it back, and would
         # have work done again that has succeeded, if only that heartbeat got through.
         await self._until(WORD, lambda: engine.settler.idle)
@@ -128,22 +131,20 @@ class Ending:
         hopeless = self._engine.watchman.hopeless()
         return len(hopeless) < len(self._engine.desk.active)
 
-    def _give_up(self, jobs: Collection[Job]) -> None:
+    def _give_up(self, job: Job, *, ran: bool) -> None:
         """The process is about to end, and code in it will not: settle in its stead.
 
         Permits of code that runs on are neither used nor given back: they expire.
         """
-        engine, now = self._engine, self._tools.clock()
-        for job in list(jobs):
-            never = job.claim()  # what has not started by now never will
-            job.stage = Stage.ENDED
-            outcome: AnyOutcome = HandBack(ran=not never, reason=engine.why)
-            if never:
-                engine.free(job)
-            elif deadline(job) <= now:
-                outcome = timed_out(job, self._tools.random.random)
-                report.failure(job, outcome)
-            engine.left(job, outcome)
+        engine = self._engine
+        job.stage = Stage.ENDED
+        outcome: AnyOutcome = HandBack(ran=ran, reason=engine.why)
+        if not ran:
+            engine.free(job)
+        elif job.started and deadline(job) <= self._tools.clock():
+            outcome = timed_out(job, self._tools.random.random)
+            report.failure(job, outcome)
+        engine.left(job, outcome)
 
     def _say(self) -> None:
         """Log what is handed back. What is beyond its time-out is not: that failed, or will."""

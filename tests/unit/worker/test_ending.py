@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,14 +14,15 @@ import pytest
 from support.apps import make_app
 from support.fake_queue import FakeQueue, delivery
 from support.fake_semaphore import FakeSemaphore
-from support.virtual import run
+from support.virtual import run, tools
+from unit.worker.parts import make_job
 from unit.worker.test_life import Living, make
 from xqueue_core import XQueue
 from xqueue_core.calls import Settle, Settled
 from xqueue_core.errors import Unavailable, WorkerIdTaken
 from xqueue_core.permits import Permit
 from xqueue_core.task import HandBack, RetryAt, Success
-from xqueue_core.worker.ending import FAREWELL, LAST_WORDS, WORD
+from xqueue_core.worker.ending import FAREWELL, LAST_WORDS, WORD, Ending
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.tools import Term
 
@@ -283,5 +285,21 @@ def test_what_goes_back_at_a_stop_is_not_fetched_again() -> None:
         assert list(queue.settled) == [("job:late", 1)]
         living.task.cancel()
         await asyncio.gather(living.task, return_exceptions=True)
+
+    run(main())
+
+
+def test_what_has_been_claimed_but_not_begun_is_not_taken_for_timed_out() -> None:
+    """Its handlers' thread is between two statements; no time has run."""
+
+    async def main() -> None:
+        job, left = make_job("a", process_timeout=60.0), list[Any]()
+        engine: Any = SimpleNamespace(
+            tools=tools(), why="stop", left=lambda job, outcome: left.append(outcome)
+        )
+        await asyncio.sleep(100)
+        assert job.claim()
+        Ending(engine, asyncio.Event())._give_up(job, ran=not job.claim())
+        assert left == [HandBack(ran=True, reason="stop")]
 
     run(main())
