@@ -62,7 +62,8 @@ class Leaser:
         topics = [layout.ready(want.lane) for want in wants] + [DUE]
         now = await self._records.now()
         until = now.steady + wait
-        if now.steady - self._looked >= DUE_EVERY:
+        # A clock that stands before the last look has begun anew with its broker.
+        if not 0 <= now.steady - self._looked < DUE_EVERY:
             # Where others are always ready nobody else would, until somebody maintains.
             self._looked = now.steady
             await self._run_due()
