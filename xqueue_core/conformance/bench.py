@@ -17,6 +17,7 @@ from xqueue_core.conformance.background import Background
 from xqueue_core.conformance.cases import Case
 from xqueue_core.conformance.check import Broken, same
 from xqueue_core.conformance.harness import Harness
+from xqueue_core.conformance.pace import Pace
 from xqueue_core.conformance.worker import LONG, Worker
 from xqueue_core.task import Failure, RetryAt, Task
 from xqueue_core.views import TaskInfo
@@ -39,13 +40,17 @@ class Bench:
         namespace: the case's own.
         scale: how many times longer than usual everything takes.
         short: a lease, in seconds, that a case can wait for.
+        pace: tells how long to wait on a machine that is busy.
         lanes: lanes of the tasks made so far; workers lease from all of them.
         new: how many puts were answered NEW, by lane and type; ``duplicates``: how many DUPLICATE.
         replays: how many replays were applied.
     """
 
-    def __init__(self, harness: Harness, case: Case, namespace: str) -> None:
+    def __init__(
+        self, harness: Harness, case: Case, namespace: str, pace: Pace | None = None
+    ) -> None:
         self.harness = harness
+        self.pace = pace or Pace()
         self.case = case
         self.namespace = namespace
         self.scale = harness.time_scale
@@ -69,6 +74,7 @@ class Bench:
         """Open the backend and keep up its maintenance as one worker would."""
         async with anyio.create_task_group() as group:
             self._group = group
+            group.start_soon(self.pace.watch)
             await self._open()
             try:
                 yield self
@@ -245,11 +251,13 @@ class Bench:
 
     async def until(self, what: str, ready: Callable[[], Awaitable[T]], within: float = 5.0) -> T:
         """Look again and again until ``ready`` answers something true; fail after ``within``."""
-        with anyio.move_on_after(within * self.scale):
-            while True:
-                if got := await ready():
-                    return got
-                await anyio.sleep(POLL)
+        patience = self.pace.wait(within * self.scale)
+        while (left := patience.left()) > 0:
+            with anyio.move_on_after(left):
+                while True:
+                    if got := await ready():
+                        return got
+                    await anyio.sleep(POLL)
         raise Broken(f"waited {within:g} s in vain until {what}")
 
     async def passes(self, seconds: float) -> None:

@@ -15,6 +15,7 @@ from xqueue_core.conformance.cases import Case, all_cases, choose
 from xqueue_core.conformance.check import Broken
 from xqueue_core.conformance.harness import Harness
 from xqueue_core.conformance.ledger import audit
+from xqueue_core.conformance.pace import Pace
 from xqueue_core.conformance.report import Report, Result
 
 #: Called with each result as it comes.
@@ -97,8 +98,9 @@ async def run_case(harness: Harness, case: Case) -> Result:
     started = time.monotonic()
     message = ""
     try:
-        with anyio.fail_after(case.deadline * harness.time_scale):
-            bench = Bench(harness, case, namespace_for(case))
+        seconds = case.deadline * harness.time_scale
+        with anyio.fail_after(seconds) as scope:
+            bench = Bench(harness, case, namespace_for(case), Pace(scope, seconds))
             async with bench.open():
                 await case.story(bench)
                 await audit(bench)

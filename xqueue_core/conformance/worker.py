@@ -116,9 +116,9 @@ class Worker:
     async def take(self, count: int, *lanes: str, within: float = 5.0) -> list[Delivery]:
         """Exactly ``count`` deliveries, in as many calls as it needs."""
         got: list[Delivery] = []
-        end = self.bench.clock() + within * self.bench.scale
+        patience = self.bench.pace.wait(within * self.bench.scale)
         while len(got) < count:
-            left = end - self.bench.clock()
+            left = patience.left()
             if left <= 0:
                 raise Broken(
                     f"{self.id} waited {within:g} s for {count} deliveries of "
