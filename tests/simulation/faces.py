@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from simulation.broker import Broker
 from simulation.net import Net
 from simulation.story import Story
-from support.history.events import HandedBack
+from support.history.events import GivenUp, HandedBack
 from xqueue_core.abc import Faces, Notice, Notifier, Semaphore, TaskQueue
 from xqueue_core.calls import (
     Accepted,
@@ -74,6 +74,11 @@ class SimQueue(TaskQueue):
                 )
             elif type(one.outcome) is RetryAt:
                 self._broker.retries[one.id, one.token] = one.outcome.delay
+                if self._process.gives_up(one):
+                    now = self._broker.loop.now
+                    self._story.note(
+                        GivenUp(at=now, id=one.id, token=one.token, worker=self._worker)
+                    )
             how = type(one.outcome).__name__.lower()
             self._story.say(self._worker, "settles", f"{one.id}/{one.token % 10**9} {how}")
         make = partial(self._inner.settle, outcomes)

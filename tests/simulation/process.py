@@ -22,8 +22,10 @@ from support.history.events import (
     Started,
     Told,
 )
+from xqueue_core.calls import Settle
 from xqueue_core.context import Context
 from xqueue_core.handlers import Reject, Retry
+from xqueue_core.task import RetryAt
 from xqueue_core.worker.duties import Exit
 from xqueue_core.worker.job import Job
 
@@ -174,6 +176,12 @@ class Process:
         if not self.dead and self.parts is not None:
             self.stopping = True
             self.loop.call_soon(self.parts.life.stop, context=self.engine_strand.context)
+
+    def gives_up(self, one: Settle) -> bool:
+        """True if it ends, and this is about code of it that runs beyond its time-out."""
+        ends = self.parts is not None and self.parts.engine.stopping.is_set()
+        late = type(one.outcome) is RetryAt and one.outcome.failure.reason == "process_timeout"
+        return ends and late and (one.id, one.token) in self.running
 
     def watch(self, *, blocked: bool) -> None:
         """The watch has noticed that the handlers' loop is blocked, or is not any more."""

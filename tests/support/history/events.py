@@ -120,6 +120,14 @@ class HandedBack(Happened):
     pid: int = 0
 
 
+class GivenUp(Happened):
+    """A worker that ends settles what has run beyond its time-out, though its code runs on."""
+
+    id: str
+    token: int
+    worker: str = ""
+
+
 # -- by the harness: what it did ---------------------------------------------------------------
 
 
@@ -255,6 +263,7 @@ AnyEvent: TypeAlias = (
     | Ended
     | Told
     | HandedBack
+    | GivenUp
     | Born
     | Killed
     | Gone

@@ -8,6 +8,7 @@ from itertools import pairwise
 from support.history.events import (
     AnyEvent,
     CancelAnswered,
+    GivenUp,
     HandedBack,
     Killed,
     LanePaused,
@@ -69,6 +70,9 @@ def explanation(story: Story, first: Run, second: Run) -> AnyEvent | None:
     line = story.handed_back.get((first.id, first.start.token))
     if line is not None and _honest(story, line, first) and line.at <= second.start.at:
         return line
+    given_up = story.given_up.get((first.id, first.start.token))
+    if given_up is not None and given_up.at <= second.start.at and _lets_go(story, given_up, first):
+        return given_up
     if first.start.at > second.start.at:
         # The earlier token starts later: only code that slept over its own loss does that.
         blow = story.sleepwalk(first)
@@ -94,12 +98,12 @@ def _cost(story: Story, blow: Blow, first: Run, second: Run) -> bool:
 
 
 def _honest(story: Story, line: HandedBack, run: Run) -> bool:
-    """A hand-back of running work says so; one of unstarted work explains no start before it.
+    """A hand-back of running work says so; one of unstarted work explains no start before it."""
+    return line.ran and line.at >= run.start.at and _lets_go(story, line, run)
 
-    Nor does the work run on for long: see :data:`LETS_GO`.
-    """
-    if not line.ran or line.at < run.start.at:
-        return False
+
+def _lets_go(story: Story, line: HandedBack | GivenUp, run: Run) -> bool:
+    """Nor does the work run on for long: see :data:`LETS_GO`."""
     limit = story.out_until(line.at, run.worker, LETS_GO) + LETS_GO
     return run.end is None or run.end.at <= limit
 

@@ -17,6 +17,7 @@ from support.history.events import (
     DeclaredDead,
     Ended,
     FinalState,
+    GivenUp,
     Gone,
     HandedBack,
     Killed,
@@ -105,6 +106,7 @@ class Story:
     asks: dict[str, list[CancelAsked]] = field(default_factory=lambda: defaultdict(list))
     cancels: dict[str, list[CancelAnswered]] = field(default_factory=lambda: defaultdict(list))
     handed_back: dict[tuple[str, int], HandedBack] = field(default_factory=dict)
+    given_up: dict[tuple[str, int], GivenUp] = field(default_factory=dict)
     lines: dict[str, list[HandedBack]] = field(default_factory=lambda: defaultdict(list))
     blows: dict[str, list[Blow]] = field(default_factory=lambda: defaultdict(list))
     #: When the broker was out of whose reach, or who stood still (True); "" is everybody.
@@ -198,6 +200,8 @@ def _file(story: Story, event: AnyEvent) -> None:
         case HandedBack():
             if story.handed_back.setdefault((event.id, event.token), event) is event:
                 story.lines[event.id].append(event)
+        case GivenUp():
+            story.given_up.setdefault((event.id, event.token), event)
         case _:
             pass
 

@@ -141,6 +141,24 @@ def test_what_is_handed_back_does_not_run_on_for_long(end: float, broken: set[st
 
 
 @pytest.mark.parametrize(
+    ("end", "at", "token", "broken"),
+    [
+        (6.0, 4.0, 1, set()),
+        (13.0, 4.0, 1, {"doubled"}),  # it runs on for too long
+        (6.0, 5.5, 1, {"doubled"}),  # the second start was earlier
+        (6.0, 4.0, 3, {"doubled"}),  # of another delivery
+    ],
+)
+def test_what_a_worker_that_ends_gives_up_beyond_its_time_out_may_run_on_for_a_while(
+    end: float, at: float, token: int, broken: set[str]
+) -> None:
+    tale = Tale().submitted("a").started("a", 2.0).ended("a", end, how="canceled")
+    tale.add(e.GivenUp(at=at, id="a", token=token, worker="w1"))
+    tale.ran("a", 5.0, 5.5, "w2", attempt=2, token=2).found("a", attempt=2)
+    assert tale.broken() == broken
+
+
+@pytest.mark.parametrize(
     ("at", "token", "ran"),
     [
         (4.0, 1, False),  # it says that the handler had not been entered
