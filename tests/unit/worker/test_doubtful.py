@@ -11,8 +11,8 @@ from support.fake_semaphore import FakeSemaphore
 from support.virtual import run, tools
 from unit.worker.limiting import Limiting
 from unit.worker.parts import OPTIONS, request, settle_down
+from unit.worker.renewing import Renewing
 from unit.worker.test_keys import Keyed
-from unit.worker.test_renewal import Renewing
 from xqueue_core.errors import Unavailable, Unknown
 from xqueue_core.permits import Answer, Grant, Keep, Permit, Request
 from xqueue_core.worker.permits import AGAIN, PermitDesk
