@@ -102,6 +102,12 @@ class Declaring:
             lane = self._left[-1]
             await semaphore.set_limit(lane.key, lane.declared, pinned=False)
             self._left.pop()
+        [still] = await semaphore.inspect([KEPT])
+        if still.limit is None:
+            # Lost meanwhile, and others, whose runs are not counted, may not have noticed: what
+            # was declared after that would be granted to them.
+            for lane in self._lanes:
+                await semaphore.set_limit(lane.key, None, pinned=False)
         self._kept, self._again = kept, None
 
     async def _keep(self, semaphore: Semaphore) -> int:

@@ -162,6 +162,23 @@ def test_who_starts_without_a_loss_waits_for_nobody(kept: int | None) -> None:
     run(main())
 
 
+def test_what_is_declared_while_all_is_lost_is_taken_back_until_others_have_noticed() -> None:
+    class Losing(FakeSemaphore):
+        async def set_limit(self, key: str, limit: int | None, *, pinned: bool = True) -> None:
+            if key == "lane:a" and limit:
+                forget(self)
+            await super().set_limit(key, limit, pinned=pinned)
+
+    async def main() -> None:
+        one = Renewing(Losing(), lanes={"a": 1, "b": 2})
+        await one.limiter.declare()
+        assert one.semaphore.declared == {"lane:a": None, "lane:b": None}
+        with pytest.raises(Unavailable, match="lost its data"):
+            await one.renew()
+
+    run(main())
+
+
 def test_a_worker_that_was_stopped_renews_before_it_takes_what_a_lane_is_granted() -> None:
     """Its own runs may be uncounted, and it alone does not know."""
 
