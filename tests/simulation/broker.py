@@ -114,6 +114,15 @@ class Broker:
         log = await self.records.log(0, 1_000_000)
         return [_event(event) for _, part in log.entries for event in part]
 
+    def committed(self) -> dict[tuple[str, int], float]:
+        """When each event, by its task and number, was written: an embedded driver reads the
+        clock, by which the event is dated, some steps earlier."""
+        return {
+            (event.id, event.seq): wall - WALL
+            for wall, part in self.records._log
+            for event in map(_event, part)
+        }
+
     def saw_grants(self, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
         """An acquire has just been carried out: was anything granted above the limit?"""
         for request, answer in zip(requests, answers, strict=True):

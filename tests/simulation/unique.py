@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulation.broker import WALL
 from xqueue_core.task import FINAL, EventName
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ def doubles(world: World) -> list[str]:
     found = []
     living: dict[str, str] = {}
     ends: dict[str, float] = {}
+    written = world.broker.committed()
     for event in world.log:
         key = world.jobs[event.id].task.unique_key
         if key is None:
@@ -37,7 +37,7 @@ def doubles(world: World) -> list[str]:
                 found.append(f"G2: {event.id} was accepted, and {living[key]} had its unique key")
             living[key] = event.id
         elif event.state in FINAL and living.get(key) == event.id:
-            ends[event.id] = event.at - WALL
+            ends[event.id] = written[event.id, event.seq]
             del living[key]
     for one in world.refusals:
         twins = world.jobs[one.of].task.unique_key == world.jobs[one.id].task.unique_key
