@@ -96,19 +96,26 @@ class Declaring:
         # Looked at first: a loss while the lanes are declared, or later, changes it.
         kept = await self._keep(semaphore)
         if self._under != kept:
-            self._under, self._left = kept, list(self._lanes)
-            self._kept = 0  # nothing is declared under it yet
+            self._left = await self._undeclared(semaphore)
+            self._under, self._kept = kept, 0  # all is not declared under it yet
         while self._left:
             lane = self._left[-1]
             await semaphore.set_limit(lane.key, lane.declared, pinned=False)
             self._left.pop()
-        [still] = await semaphore.inspect([KEPT])
-        if still.limit is None:
-            # Lost meanwhile, and others, whose runs are not counted, may not have noticed: what
-            # was declared after that would be granted to them.
-            for lane in self._lanes:
-                await semaphore.set_limit(lane.key, None, pinned=False)
         self._kept, self._again = kept, None
+
+    async def _undeclared(self, semaphore: Semaphore) -> list[Lane]:
+        """The lanes whose limit must be told.
+
+        One that is there already is not: if all is lost just now, that would grant it to others
+        who have not noticed, while what runs is not counted.
+        """
+        infos = await semaphore.inspect([lane.key for lane in self._lanes])
+        return [
+            lane
+            for lane, info in zip(self._lanes, infos, strict=True)
+            if info.pinned or info.limit != lane.declared
+        ]
 
     async def _keep(self, semaphore: Semaphore) -> int:
         """The version of the limit that is kept; it is set if there is none."""

@@ -225,7 +225,7 @@ def test_limits_that_are_lost_while_a_worker_starts_hold_from_its_first_task(
         app, most = make_app(), 0
         running: set[str] = set()
 
-        @app.task
+        @app.task(max_concurrency=1)
         async def job(ctx: Context) -> None:
             nonlocal most
             running.add(ctx.id)

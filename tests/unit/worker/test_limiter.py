@@ -18,7 +18,7 @@ def test_a_lane_without_a_limit_costs_no_permit() -> None:
     async def main() -> None:
         one = Limiting(FakeSemaphore())
         await one.limiter.declare()
-        assert one.semaphore.declared == {"lane:job": 3, "lane:plain": None, "kept": 1}
+        assert one.semaphore.declared == {"lane:job": 3, "kept": 1}
         assert await one.renew() == []
         assert one.limiter.allowance("job") == UNLIMITED
         assert one.semaphore.calls == []

@@ -162,19 +162,13 @@ def test_who_starts_without_a_loss_waits_for_nobody(kept: int | None) -> None:
     run(main())
 
 
-def test_what_is_declared_while_all_is_lost_is_taken_back_until_others_have_noticed() -> None:
-    class Losing(FakeSemaphore):
-        async def set_limit(self, key: str, limit: int | None, *, pinned: bool = True) -> None:
-            if key == "lane:a" and limit:
-                forget(self)
-            await super().set_limit(key, limit, pinned=pinned)
+def test_a_limit_that_is_there_already_is_not_declared() -> None:
+    """If all is lost just then, others must notice before it comes back."""
 
     async def main() -> None:
-        one = Renewing(Losing(), lanes={"a": 1, "b": 2})
+        one = Renewing(FakeSemaphore(a=1, b=1), lanes={"a": 1, "b": 2, "c": None})
         await one.limiter.declare()
-        assert one.semaphore.declared == {"lane:a": None, "lane:b": None}
-        with pytest.raises(Unavailable, match="lost its data"):
-            await one.renew()
+        assert one.semaphore.declared == {"lane:b": 2, KEPT: 1}
 
     run(main())
 
