@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xqueue_core.app import XQueue
     from xqueue_core.around import CallNext, Middleware
+    from xqueue_core.client.sync.handle import SyncHandle
     from xqueue_core.context import Context
     from xqueue_core.errors import (
         BrokerError,
@@ -59,6 +60,7 @@ __all__ = [
     "RetryPolicy",
     "State",
     "SubmitError",
+    "SyncHandle",
     "TaskCanceled",
     "TaskError",
     "TaskFailed",
@@ -82,6 +84,7 @@ _HOMES = {
     "CallNext": "around",
     "Middleware": "around",
     "Context": "context",
+    "SyncHandle": "client.sync.handle",
     "Handle": "handle",
     "as_completed": "handle",
     "Reject": "handlers",

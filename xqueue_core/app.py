@@ -15,6 +15,7 @@ from xqueue_core.client.declaring import Declarations, make_spec, unknown_type
 from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.handler import Handler
 from xqueue_core.client.options import TaskOptions
+from xqueue_core.client.sync.app import SyncApp
 from xqueue_core.connect import BackendCache, Connection, check_names, connect
 from xqueue_core.handle import Handle, any_json
 from xqueue_core.handlers import HandlerSpec, RetryPolicy
@@ -243,6 +244,11 @@ class XQueue(Recurs):
         type_, _ = split_id(id)
         spec = self._declarations.get(type_)
         return self._client.handle(id, any_json if spec is None else spec.decode_result)
+
+    @property
+    def sync(self) -> SyncApp:
+        """The same for plain code, without ``await``: see ``docs/plain-code.md``."""
+        return SyncApp(self)
 
     # -- connections ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 from xqueue_core.client.call import Call, make_call
 from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.options import SubmitOptions, TaskOptions
+from xqueue_core.client.sync.handler import SyncSubmitter
 from xqueue_core.handle import Handle
 from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import make_id
@@ -40,6 +41,11 @@ class Submitter(Generic[P, R]):
     def spec(self) -> HandlerSpec:
         """All that was declared."""
         return self._spec
+
+    @property
+    def sync(self) -> SyncSubmitter[P, R]:
+        """The same for plain code, without ``await``: ``handler.sync.submit(...)``."""
+        return SyncSubmitter(self)
 
     @on_any_loop
     async def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
