@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from xqueue_core.app import XQueue
     from xqueue_core.around import CallNext, Middleware
     from xqueue_core.client.sync.handle import SyncHandle
+    from xqueue_core.client.tasks import Tasks
     from xqueue_core.context import Context
     from xqueue_core.errors import (
         BrokerError,
@@ -65,6 +66,7 @@ __all__ = [
     "TaskError",
     "TaskFailed",
     "TaskTimedOut",
+    "Tasks",
     "Unavailable",
     "Unknown",
     "UnknownSetting",
@@ -85,6 +87,7 @@ _HOMES = {
     "Middleware": "around",
     "Context": "context",
     "SyncHandle": "client.sync.handle",
+    "Tasks": "client.tasks",
     "Handle": "handle",
     "as_completed": "handle",
     "Reject": "handlers",

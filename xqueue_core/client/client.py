@@ -11,6 +11,7 @@ from xqueue_core.client.elsewhere import Elsewhere, on_trio
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.client.session import Connect, Session, Sessions
 from xqueue_core.handle import Decode, Handle, any_json
+from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import Uuid7
 
 R = TypeVar("R")
@@ -33,6 +34,10 @@ class Client:
     def session(self) -> Session:
         """The session of the running event loop."""
         return self._sessions.current()
+
+    def submits(self, spec: HandlerSpec) -> tuple[Client, HandlerSpec]:
+        """Itself: a type declared on an app is submitted by the app's client."""
+        return self, spec
 
     async def submit(self, call: Call[R]) -> Handle[R]:
         """Get one call accepted; see :meth:`xqueue_core.app.XQueue.submit` for what it raises."""
