@@ -6,27 +6,22 @@ import asyncio
 import concurrent.futures
 import functools
 import os
-import queue
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from xqueue_core.client import waits
 from xqueue_core.client.streams import END, Stream
 from xqueue_core.connect import ProcessLock
-from xqueue_core.errors import Unavailable, Unsupported
+from xqueue_core.errors import Unsupported
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-#: Has a call awaited on some loop.
-Begin = Callable[[Callable[[], Coroutine[Any, Any, R]]], concurrent.futures.Future[R]]
-
-#: Longest wait for what an interrupted call has to say of its end, and for the thread's (seconds).
-LAST_WORDS = 0.1
+#: Longest wait for the thread's end (seconds).
 LONGEST_END = 5.0
 
 
@@ -45,24 +40,20 @@ class Elsewhere:
         #: Kept, for a loop that the garbage collector finds takes itself out of the selector
         #: that parent and child share.
         self._inherited: list[object] = []
+        self._streams: set[Stream[Any]] = set()  # those that live on the loop
 
     # -- on trio ----------------------------------------------------------------------------------
 
     async def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Await ``call()`` there. On trio only; cancelling this cancels it there."""
-        return await _on_trio(self._begun(call))
+        return await waits.on_trio(self._begun(call))
 
-    async def stream(self, make: Callable[[], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+    def stream(self, make: Callable[[], AsyncIterator[T]]) -> AsyncIterator[T]:
         """The items of an async iterator that lives there. On trio only.
 
         It is ended there when the consumer breaks off; nobody waits for that.
         """
-        stream, loop = Stream(make), self._started()
-        try:
-            while (item := await _on_trio(self._begun(stream.step, loop))) is not END:
-                yield item
-        finally:
-            self._leave(stream, loop)
+        return _Streamed(self, Stream(make))
 
     async def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Await ``last()`` there and end the thread, if there is one in this process. On trio.
@@ -70,11 +61,11 @@ class Elsewhere:
         The next use, also one that begins meanwhile, starts another. What has not ended by then
         raises Unavailable.
         """
-        loop, _ = self._given_up()
+        loop, _, ending = self._given_up(last)
         if loop is None:
             return
         try:
-            await _on_trio(asyncio.run_coroutine_threadsafe(last(), loop))
+            await waits.on_trio(asyncio.run_coroutine_threadsafe(ending(), loop))
         finally:
             loop.call_soon_threadsafe(loop.stop)
 
@@ -89,7 +80,7 @@ class Elsewhere:
         Raises Unsupported where an event loop runs in this thread.
         """
         refuse_on_a_loop(instead)
-        return _waited(call, self._begun)
+        return waits.in_plain_code(call, self._begun)
 
     def iterate(
         self, make: Callable[[], AsyncIterator[T]], instead: str
@@ -101,11 +92,11 @@ class Elsewhere:
     def end(self, last: Callable[[], Coroutine[Any, Any, None]], instead: str) -> None:
         """:meth:`close` in plain code; waits for the thread's end as well, 5 s at most."""
         refuse_on_a_loop(instead)
-        loop, thread = self._given_up()
+        loop, thread, ending = self._given_up(last)
         if loop is None:
             return
         try:
-            _waited(last, lambda call: asyncio.run_coroutine_threadsafe(call(), loop))
+            waits.in_plain_code(ending, lambda call: asyncio.run_coroutine_threadsafe(call(), loop))
         finally:
             loop.call_soon_threadsafe(loop.stop)
         if thread is not None:
@@ -113,8 +104,11 @@ class Elsewhere:
 
     def _items(self, stream: Stream[T], instead: str) -> Generator[T, None, None]:
         loop = self._started()
+        stream.among = self._streams
         try:
-            while (item := _waited(stream.step, partial(self._begun, loop=loop))) is not END:
+            while (
+                item := waits.in_plain_code(stream.step, partial(self._begun, loop=loop))
+            ) is not END:
                 yield item
                 refuse_on_a_loop(instead)
         finally:
@@ -130,7 +124,7 @@ class Elsewhere:
         """Have ``call()`` awaited there; on this loop, or not at all, if one is given."""
         with self._lock.own():  # what begins before a close is ended by it
             if loop is not None and not self._has(loop):
-                raise _closed()
+                raise waits.closed()
             return asyncio.run_coroutine_threadsafe(call(), loop or self._started())
 
     def _has(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -142,7 +136,7 @@ class Elsewhere:
                 self._inherited += [self._loop, self._thread]
                 self._loop, self._thread, self._pid = None, None, os.getpid()
             if self._loop is None:
-                loop = asyncio.new_event_loop()
+                loop, self._streams = asyncio.new_event_loop(), set()
                 self._thread = threading.Thread(
                     target=_serve, args=(loop,), name="xqueue-client", daemon=True
                 )
@@ -150,20 +144,72 @@ class Elsewhere:
                 self._loop = loop
             return self._loop
 
-    def _given_up(self) -> tuple[asyncio.AbstractEventLoop | None, threading.Thread | None]:
-        """Loop and thread of this process, which nobody else is given from now on."""
+    def _given_up(
+        self, last: Callable[[], Coroutine[Any, Any, None]]
+    ) -> tuple[
+        asyncio.AbstractEventLoop | None,
+        threading.Thread | None,
+        Callable[[], Coroutine[Any, Any, None]],
+    ]:
+        """Loop and thread of this process, which nobody else is given from now on, and what is
+        left to do there: streams end before the connection that they need."""
         with self._lock.own():
-            if self._pid != os.getpid():
-                return None, None
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-            return loop, thread
+            mine = self._pid == os.getpid()
+            loop, thread, streams = self._loop, self._thread, self._streams
+            if mine:
+                self._loop = self._thread = None
+
+        async def ending() -> None:
+            for stream in list(streams):
+                await stream.end()
+            await last()
+
+        return (loop, thread, ending) if mine else (None, None, ending)
 
     def _leave(self, stream: Stream[Any], loop: asyncio.AbstractEventLoop) -> None:
         """Have the stream ended there, by whichever thread; not in a child that inherited it."""
         with self._lock.own():
             if self._has(loop):
                 loop.call_soon_threadsafe(stream.leave)
+
+
+class _Streamed(AsyncIterator[T]):
+    """A stream on trio. Not a generator: trio warns of those that are left before their end."""
+
+    def __init__(self, elsewhere: Elsewhere, stream: Stream[T]) -> None:
+        self._elsewhere = elsewhere
+        self._stream = stream
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over = False
+
+    async def __anext__(self) -> T:
+        if self._over:
+            raise StopAsyncIteration
+        if self._loop is None:
+            self._loop = self._elsewhere._started()
+            self._stream.among = self._elsewhere._streams
+        try:
+            item = await waits.on_trio(self._elsewhere._begun(self._stream.step, self._loop))
+        except BaseException:
+            self._end()
+            raise
+        if item is END:
+            self._end()
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        """Take no more of it."""
+        self._end()
+
+    def __del__(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if not self._over:
+            self._over = True
+            if self._loop is not None:
+                self._elsewhere._leave(self._stream, self._loop)
 
 
 class HasClient(Protocol):
@@ -225,61 +271,6 @@ def refuse_on_a_loop(instead: str) -> None:
         f"an event loop of {loop} runs in this thread, which this call would block: write "
         f"`{instead}`, or make the call in a thread, by {thread}()"
     )
-
-
-async def _on_trio(future: concurrent.futures.Future[R]) -> R:
-    """The answer, awaited on trio; cancelling this cancels the call."""
-    import trio
-
-    token, done = trio.lowlevel.current_trio_token(), trio.Event()
-
-    def tell(_: object) -> None:
-        with suppress(trio.RunFinishedError):
-            token.run_sync_soon(done.set)
-
-    future.add_done_callback(tell)
-    try:
-        await done.wait()
-    except BaseException:
-        future.cancel()
-        raise
-    return _answer(future)
-
-
-def _waited(call: Callable[[], Coroutine[Any, Any, R]], begin: Begin[R]) -> R:
-    """The answer, waited for by this thread; what interrupts that cancels the call."""
-    said: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    async def there() -> R:
-        try:
-            return await call()
-        except asyncio.CancelledError as error:
-            said.put(str(error.args[0]) if error.args else "")
-            raise
-
-    future: concurrent.futures.Future[R] | None = None
-    try:
-        future = begin(there)
-        return _answer(future)
-    except BaseException as error:
-        if future is not None and future.cancel():  # it has not ended: this is an interruption
-            with suppress(queue.Empty):
-                if words := said.get(timeout=LAST_WORDS):
-                    error.add_note(words)
-        raise
-    finally:
-        future = None  # an exception in it refers to this frame
-
-
-def _answer(future: concurrent.futures.Future[R]) -> R:
-    try:
-        return future.result()
-    except concurrent.futures.CancelledError as error:
-        raise _closed() from error
-
-
-def _closed() -> Unavailable:
-    return Unavailable("the client was closed meanwhile")
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
