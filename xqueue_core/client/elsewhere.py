@@ -274,6 +274,17 @@ def refuse_on_a_loop(instead: str) -> None:
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    # What waits at the end of the process, or in a parent at a fork, is never collected: nothing
+    # clears the frame of a daemon thread. Else Python would complain of tasks that are pending.
+    pending: set[asyncio.Task[Any]] = set()
+
+    def kept(loop: asyncio.AbstractEventLoop, coroutine: Any, /, **more: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **more)
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+        return task
+
+    loop.set_task_factory(kept)
     try:
         loop.run_forever()
         left = asyncio.all_tasks(loop)
