@@ -19,6 +19,7 @@ from xqueue_core.client.tasks import Tasks
 from xqueue_core.connect import BackendCache, Connection, check_names, connect
 from xqueue_core.handle import Handle, any_json
 from xqueue_core.ids import check_type, make_id, split_id
+from xqueue_core.loading import loading
 from xqueue_core.payload import encode_json
 
 if TYPE_CHECKING:
@@ -166,9 +167,10 @@ class XQueue(Declares):
             ConfigError: a value is wrong.
         """
         if self._settings is None:
-            from xqueue_core.settings import load_settings
+            with loading:
+                from xqueue_core.settings import load_settings
 
-            self._settings = load_settings(self._overrides)
+                self._settings = load_settings(self._overrides)
         return self._settings
 
     def connect(self, role: Role | None = None) -> AbstractAsyncContextManager[Connection]:

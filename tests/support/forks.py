@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ FORK_WARNING = "ignore:.*multi-threaded.*fork.*:DeprecationWarning"
 #: text, less the process's id.
 FORK_OPTION = ("-W", "ignore:This process (pid=:DeprecationWarning")
 
+#: Longest life of a child (seconds).
+LONGEST = 100.0
+
 
 class Child:
     """A forked child that runs ``main`` and ends, without the parent's clean-up."""
@@ -26,6 +30,8 @@ class Child:
         if self.pid == 0:
             code = 1
             try:
+                # One that hangs says where, and ends by itself even if nobody waits for it.
+                faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.__stderr__)
                 main()
                 code = 0
             except BaseException:
@@ -34,7 +40,7 @@ class Child:
             finally:
                 os._exit(code)
 
-    def join(self, seconds: float = 20.0) -> int:
+    def join(self, seconds: float = LONGEST + 10.0) -> int:
         """Its exit code. A child that does not end in time is killed: AssertionError."""
         end = time.monotonic() + seconds
         while True:
