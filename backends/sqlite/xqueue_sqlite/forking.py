@@ -16,7 +16,6 @@ from collections.abc import Iterable
 from typing import Protocol
 from weakref import WeakSet
 
-
 #: Longest that a fork waits (seconds); a transaction may wait so long for another process.
 LONGEST = 10.0
 
