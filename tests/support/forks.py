@@ -31,7 +31,7 @@ class Child:
             code = 1
             try:
                 # One that hangs says where, and ends by itself even if nobody waits for it.
-                faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.__stderr__)
+                faulthandler.dump_traceback_later(LONGEST, exit=True, file=2)
                 main()
                 code = 0
             except BaseException:
