@@ -92,13 +92,13 @@ class Binding:
     def _refuse_bytes(self, arguments: Mapping[str, Any]) -> None:
         """JSON would turn bytes into base64, which a text parameter then takes for its text."""
         for name, value in arguments.items():
-            if isinstance(value, _BYTES) and name in self._resolved().texts:
+            if isinstance(value, _BYTES) and name in self.resolved().texts:
                 kind = type(value).__name__
                 raise InvalidTask(f"Expected `str`, got `{kind}` - at `$.{name}`; decode it first")
 
     def decode(self, payload: bytes, content_type: str, serializers: Serializers) -> dict[str, Any]:
         """The arguments, converted to the annotations. Raises InvalidTask with the path."""
-        decoders = self._resolved()
+        decoders = self.resolved()
         if content_type == JSON:
             struct = decode_json(payload, decoders.arguments)
             rest = decode_json(payload, _object_decoder) if self._rest else {}
@@ -144,7 +144,8 @@ class Binding:
         hint = getattr(source, "__annotations__", {}).get(name, Any)
         return _resolve(hint, getattr(source, "__globals__", {}), self._names)
 
-    def _resolved(self) -> _Decoders:
+    def resolved(self) -> _Decoders:
+        """What the annotations mean. Raises ConfigError if they name what there is not."""
         if self._decoders is None:
             try:
                 self._decoders = _Decoders(self)

@@ -72,4 +72,5 @@ def _answer(future: concurrent.futures.Future[R]) -> R:
 
 
 def closed() -> Unavailable:
+    """The error for what had not ended when the thread was closed."""
     return Unavailable("the client was closed meanwhile")

@@ -66,7 +66,7 @@ async def test_submit_many_says_what_it_takes(app: XQueue, what: str) -> None:
 
 async def test_a_handle_of_plain_code_is_no_call(app: XQueue) -> None:
     with pytest.raises(InvalidTask, match="the handle of a task that was submitted"):
-        app.sync.submit_many([app.sync.handle("add:1")])  # type: ignore[list-item]
+        app.sync.submit_many([app.sync.handle("add:1")])  # type: ignore[arg-type]
 
 
 def test_a_delay_is_no_moment_and_a_moment_no_delay(app: XQueue) -> None:
@@ -175,6 +175,8 @@ def test_what_may_come_later_is_not_refused(app: XQueue) -> None:
 
     with pytest.raises(ConfigError, match=r"handler\(\) cannot be resolved"):
         handler.call(1)
+    with pytest.raises(ConfigError, match=r"handler\(\) cannot be resolved"):
+        Worker(app)  # by now it should be there
 
 
 async def one(ctx: Context) -> None: ...
