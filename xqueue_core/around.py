@@ -31,6 +31,11 @@ def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]
             raise ConfigError(
                 f"middleware must be `async def {_name(one)}(ctx, call_next)`, not {one!r}"
             )
+        if not _takes(one, 2):
+            raise ConfigError(
+                f"middleware is given the context and what is further inside: write "
+                f"`async def {_name(one)}(ctx, call_next)`, not {_name(one)}{_signature(one)}"
+            )
     return layers
 
 
@@ -38,6 +43,11 @@ def check_lifespan(lifespan: LifespanMaker | None) -> LifespanMaker | None:
     """Raises ConfigError if it makes no asynchronous context manager."""
     given: object = lifespan
     if given is None or (callable(given) and not _undecorated(given)):
+        if callable(given) and not _takes(given, 1):
+            raise ConfigError(
+                f"lifespan is given the app: write `async def {_name(given)}(app)`, not "
+                f"{_name(given)}{_signature(given)}"
+            )
         return lifespan
     raise ConfigError(
         f"lifespan must be a function of the app with @contextlib.asynccontextmanager above it "
@@ -49,6 +59,21 @@ def _is_async(one: object) -> bool:
     return callable(one) and (
         inspect.iscoroutinefunction(one) or inspect.iscoroutinefunction(type(one).__call__)
     )
+
+
+def _takes(one: Any, count: int) -> bool:
+    """False if it cannot be called with so many arguments; True too if nobody can tell."""
+    try:
+        inspect.signature(one).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature
+        return True
+    return True
+
+
+def _signature(one: Any) -> str:
+    return str(inspect.signature(one))
 
 
 def _undecorated(function: object) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from xqueue_core.calls import ALL_ABILITIES, Ability, Capabilities
 from xqueue_core.errors import ConfigError, Unsupported
+from xqueue_core.loading import loading
 
 if TYPE_CHECKING:
     from xqueue_core.abc import Backend, Faces, Role
@@ -138,12 +139,14 @@ def _urls(settings: Settings) -> dict[str, str]:
 async def _open(
     stack: AsyncExitStack, settings: Settings, url: str, backends: BackendCache, role: Role | None
 ) -> _Opened:
-    from xqueue_core.abc import Role
+    with loading:  # opening it imports as well
+        from xqueue_core.abc import Role
 
-    backend, own = _resolved(settings, url, backends)
+        backend, own = _resolved(settings, url, backends)
+        opening = backend.open(own, role or Role.CLIENT)
     if backends.unsaid(text := _what(url, own)):  # not for each connection
         logger.info("broker: %s", text)
-    faces = await stack.enter_async_context(backend.open(own, role or Role.CLIENT))
+    faces = await stack.enter_async_context(opening)
     return _Opened(url, faces, backend.capabilities(own))
 
 

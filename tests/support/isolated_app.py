@@ -93,6 +93,11 @@ def speak(app: XQueue) -> None:
         handle = await app.submit("add", left=n, right=1)
         return handle.id
 
+    @app.task(isolation="process")
+    def submit_plain(ctx: Context, n: int) -> str:
+        id: str = ctx.app.sync.submit("add", left=n, right=1).id
+        return id
+
     @app.task
     async def neighbour(n: int) -> int:
         return n

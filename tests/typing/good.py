@@ -9,7 +9,18 @@ import datetime
 from collections.abc import Sequence
 from typing import Any, assert_type
 
-from xqueue_core import Context, Handle, Reject, Retry, RetryPolicy, State, XQueue, as_completed
+from xqueue_core import (
+    Context,
+    Handle,
+    Reject,
+    Retry,
+    RetryPolicy,
+    State,
+    SyncHandle,
+    Tasks,
+    XQueue,
+    as_completed,
+)
 from xqueue_core.calls import Did
 
 app = XQueue("memory://", accept_without={"PRIORITY"}, namespace="mine")
@@ -116,6 +127,55 @@ async def by_name() -> None:
     wide: Handle[object] = await thumbnail.submit("a.png")
     async for notice in wide.events():
         assert_type(notice.cursor, str)
+
+
+def in_plain_code(paths: Sequence[str]) -> None:
+    """The same without a loop."""
+    handle = thumbnail.sync.submit("a.png", width=640)
+    assert_type(handle, SyncHandle[str])
+    assert_type(handle.result(timeout=30), str)
+    assert_type(handle.state(), State)
+    assert_type(handle.cancel("no more"), Did)
+    assert_type(count.sync.submit(["a"], deep=True).result(), dict[str, int])
+    assert_type(clean.sync.options(delay=60, priority=9).submit(user=7).result(), None)
+    assert_type(thumbnail.options(id="a").sync.submit("a.png"), SyncHandle[str])
+    assert_type(app.sync.submit("thumbnail", path="a.png"), SyncHandle[Any])
+    assert_type(app.sync.handle("thumbnail:1"), SyncHandle[Any])
+    handles = app.sync.submit_many(thumbnail.call(path) for path in paths)
+    assert_type(handles, list[SyncHandle[str]])
+    for done in app.sync.as_completed(handles, timeout=60):
+        assert_type(done.result(), str)
+    wide: SyncHandle[object] = handle
+    for notice in wide.events(after=None):
+        assert_type(notice.cursor, str)
+    with app.sync as opened:
+        assert_type(opened.handle("thumbnail:1"), SyncHandle[Any])
+
+
+tasks = Tasks()
+
+
+@tasks.every(60, args=("a.png",))
+@tasks.task(max_retry=1)
+async def shared(ctx: Context, path: str, width: int = 320) -> str:
+    """Declared by a library."""
+    return path
+
+
+@tasks.cron("0 9 * * *")
+def swept_by_a_library() -> int:
+    """A plain function that is declared as a task."""
+    return 0
+
+
+app.include(tasks, prefix="library.", lane="slow")
+
+
+async def of_a_library(ctx: Context) -> None:
+    assert_type(await shared.submit("a.png", width=1), Handle[str])
+    assert_type(await shared(ctx, "a.png"), str)
+    assert_type(shared.sync.submit("a.png").result(), str)
+    assert_type(swept_by_a_library.sync.submit(), SyncHandle[int])
 
 
 async def main() -> None:

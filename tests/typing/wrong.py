@@ -42,3 +42,18 @@ async def main(ctx: Context) -> None:
     number: int = await (await thumbnail.submit("a.png")).result()  # wrong: the result is a text
     await app.submit_many([count.call(5)])  # wrong: a number for a text, in a batch
     print(number)
+
+
+def in_plain_code(ctx: Context) -> None:
+    thumbnail.sync.submit(640)  # wrong: a number for a text
+    thumbnail.sync.submit(ctx, "a.png")  # wrong: the context is not submitted
+    thumbnail.sync.options(priority="high")  # wrong: a text for a number
+    number: int = thumbnail.sync.submit("a.png").result()  # wrong: the result is a text
+    app.sync.handle("thumbnail:1").result(timeout="1")  # wrong: a text for seconds
+    app.sync.submit_many([thumbnail.sync.submit("a.png")])  # wrong: a handle for a call
+    app.sync.submit_many(thumbnail.call("a.png"))  # wrong: one call for many
+    app.sync.as_completed([app.handle("thumbnail:1")])  # wrong: a handle of async code
+    print(number)
+
+
+app.include(app)  # wrong: an app for tasks

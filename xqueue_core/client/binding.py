@@ -34,6 +34,7 @@ class Binding:
     def __init__(self, function: Callable[..., Any], names: Mapping[str, Any]) -> None:
         """``names`` are those visible where the function was declared, beyond its module's."""
         parameters = _parameters(function)
+        _check_self(parameters, function)
         first = parameters[0] if parameters else None
         self._function = function
         self._names = names
@@ -91,13 +92,13 @@ class Binding:
     def _refuse_bytes(self, arguments: Mapping[str, Any]) -> None:
         """JSON would turn bytes into base64, which a text parameter then takes for its text."""
         for name, value in arguments.items():
-            if isinstance(value, _BYTES) and name in self._resolved().texts:
+            if isinstance(value, _BYTES) and name in self.resolved().texts:
                 kind = type(value).__name__
                 raise InvalidTask(f"Expected `str`, got `{kind}` - at `$.{name}`; decode it first")
 
     def decode(self, payload: bytes, content_type: str, serializers: Serializers) -> dict[str, Any]:
         """The arguments, converted to the annotations. Raises InvalidTask with the path."""
-        decoders = self._resolved()
+        decoders = self.resolved()
         if content_type == JSON:
             struct = decode_json(payload, decoders.arguments)
             rest = decode_json(payload, _object_decoder) if self._rest else {}
@@ -143,7 +144,8 @@ class Binding:
         hint = getattr(source, "__annotations__", {}).get(name, Any)
         return _resolve(hint, getattr(source, "__globals__", {}), self._names)
 
-    def _resolved(self) -> _Decoders:
+    def resolved(self) -> _Decoders:
+        """What the annotations mean. Raises ConfigError if they name what there is not."""
         if self._decoders is None:
             try:
                 self._decoders = _Decoders(self)
@@ -231,6 +233,17 @@ def _is_context(first: Parameter, function: Callable[..., Any], names: Mapping[s
     return context is not None and isinstance(hint, type) and issubclass(hint, context)
 
 
+def _check_self(parameters: Sequence[Parameter], function: Callable[..., Any]) -> None:
+    """Refuse a method: there is no object to call it on in a worker."""
+    first = parameters[0] if parameters else None
+    if first is not None and first.name in ("self", "cls") and first.annotation is first.empty:
+        where = getattr(function, "__qualname__", function)
+        raise ConfigError(
+            f"`{first.name}` of {where}() would be an argument of the task: a handler is a "
+            f"function, not a method; declare it outside of the class"
+        )
+
+
 def _check_contexts(
     others: Sequence[Parameter],
     takes_context: bool,
@@ -259,6 +272,22 @@ def _resolve(hint: Any, module: Mapping[str, Any], names: Mapping[str, Any]) -> 
     holder = type("holder", (), {"__annotations__": {"hint": hint}})
     try:
         resolved = typing.get_type_hints(holder, dict(module), dict(names), include_extras=True)
-    except AttributeError as error:  # a module that has no such name yet
-        raise NameError(str(error)) from error
+    except AttributeError as error:
+        if _complete(error.obj):
+            raise ConfigError(
+                f"the annotation {_shown(hint)} names what there is not: {error}"
+            ) from error
+        raise NameError(str(error)) from error  # a module that has no such name yet
+    except (SyntaxError, TypeError) as error:
+        raise ConfigError(f"the annotation {_shown(hint)} means nothing: {error}") from error
     return resolved["hint"]
+
+
+def _complete(found: object) -> bool:
+    """True for a module that was imported to its end: what it lacks does not come later."""
+    spec = getattr(found, "__spec__", None)
+    return isinstance(found, types.ModuleType) and not getattr(spec, "_initializing", False)
+
+
+def _shown(hint: Any) -> str:
+    return repr(hint.__forward_arg__ if isinstance(hint, typing.ForwardRef) else hint)

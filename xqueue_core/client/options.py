@@ -189,6 +189,10 @@ def _duration(*, above: bool = False, none: bool = False) -> _Check:
         number = value.total_seconds() if isinstance(value, timedelta) else value
         if type(number) in (int, float) and (0 <= number <= LONGEST) and (number or not above):
             return float(number)
+        if isinstance(value, datetime) and name == "delay":
+            raise error(
+                f"option 'delay' is how long to wait; for a moment write run_at={value!r} instead"
+            )
         raise error(
             f"option {name!r} must be {'above' if above else 'from'} 0 to {LONGEST:.0f} seconds"
             f"{' or None' if none else ''}, not {value!r}"
@@ -202,6 +206,8 @@ def _moment(name: str, value: Any, error: _Error) -> float | None:
         if value.tzinfo is None:
             raise error(f"option {name!r} needs a datetime with a time zone, not {value!r}")
         value = value.timestamp()
+    if isinstance(value, timedelta):
+        raise error(f"option {name!r} is a moment; for how long to wait write delay={value!r}")
     if value is None or (type(value) in (int, float) and 0 <= value < LATEST):
         return None if value is None else float(value)
     raise error(

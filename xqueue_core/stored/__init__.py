@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xqueue_core.abc import Faces
+from xqueue_core.loading import loading
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.records import Bell, Records
 
@@ -23,10 +24,11 @@ def faces(
     capabilities: Capabilities | None = None,
 ) -> Faces:
     """The four faces of a backend over this store."""
-    from xqueue_core.stored.notifier import StoredNotifier
-    from xqueue_core.stored.queue import StoredQueue
-    from xqueue_core.stored.semaphore import StoredSemaphore
-    from xqueue_core.stored.view import StoredView
+    with loading:
+        from xqueue_core.stored.notifier import StoredNotifier
+        from xqueue_core.stored.queue import StoredQueue
+        from xqueue_core.stored.semaphore import StoredSemaphore
+        from xqueue_core.stored.view import StoredView
 
     options = options or StoredOptions()
     return Faces(

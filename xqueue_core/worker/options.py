@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from xqueue_core.client.options import alternatives
 from xqueue_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,10 +77,38 @@ class WorkerOptions:
             max_result=settings.max_payload,
         )
         given = {name: value for name, value in overrides.items() if value is not None}
+        for name, value in given.items():
+            _check(name, value)
         if given.get("burst"):
             # An answer that there is nothing is what it waits for.
             given["lease_wait"] = min(BURST_WAIT, options.lease_wait)
         return checked(replace(options, **given))
+
+
+#: What :class:`WorkerOptions` counts, and what it measures in seconds.
+_COUNTS = (
+    *("concurrency", "min_concurrency", "prefetch", "threads", "children", "tasks_per_child"),
+    "max_result",
+)
+_SECONDS = ("grace", "lease", "heartbeat", "lease_wait")
+_RANGE = re.compile(r"(\d+)-(\d+)")
+
+
+def _check(name: str, value: object) -> None:
+    """Raise ConfigError if a worker has no such option, or its value is of another kind."""
+    if name not in WorkerOptions.__dataclass_fields__:
+        known = set(WorkerOptions.__dataclass_fields__)
+        raise ConfigError(f"a worker has no option {alternatives(name, known)}")
+    if name in _COUNTS and type(value) is not int:
+        found = _RANGE.fullmatch(value) if isinstance(value, str) else None
+        hint = (
+            "" if found is None else f": write min_concurrency={found[1]}, concurrency={found[2]}"
+        )
+        raise ConfigError(f"a worker's {name} is a whole number, not {value!r}{hint}")
+    if name in _SECONDS and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ConfigError(f"a worker's {name} is a number of seconds, not {value!r}")
+    if name in ("lanes", "types") and isinstance(value, str):
+        raise ConfigError(f"a worker's {name} are a list of names: write {name}=[{value!r}]")
 
 
 def checked(options: WorkerOptions) -> WorkerOptions:

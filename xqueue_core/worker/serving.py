@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def served(handlers: Mapping[str, HandlerSpec], options: WorkerOptions) -> dict[str, HandlerSpec]:
-    """The handlers that a worker with these options runs. Raises ConfigError if none."""
+    """The handlers that a worker with these options runs.
+
+    Raises ConfigError if there are none, or the annotations of one name what there is not: by now
+    everything that they may refer to has been defined.
+    """
     lanes = {spec.lane for spec in handlers.values()}
     for what, wanted, known in (
         ("lane", options.lanes, lanes),
@@ -34,6 +38,8 @@ def served(handlers: Mapping[str, HandlerSpec], options: WorkerOptions) -> dict[
     }
     if not found:
         raise ConfigError("there is no handler to run: declare one with @app.task")
+    for spec in found.values():
+        spec.binding.resolved()
     return found
 
 

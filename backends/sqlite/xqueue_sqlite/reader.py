@@ -12,6 +12,7 @@ from xqueue_core.errors import Refused
 from xqueue_core.stored.records import Log, Row, Scan
 from xqueue_sqlite.connection import translated
 from xqueue_sqlite.failures import Doing
+from xqueue_sqlite.forking import quiet
 from xqueue_sqlite.place import Identity
 from xqueue_sqlite.statements import SCAN_SIZES, SIZES, Statements, fitting
 
@@ -45,7 +46,8 @@ class Reader:
 
     def close(self) -> None:
         """Disconnect."""
-        self._connection.close()
+        with quiet:
+            self._connection.close()
 
     def serve(self, works: Sequence[Read]) -> Sequence[Any]:
         """What each read found, or the exception to raise."""
@@ -54,7 +56,8 @@ class Reader:
     def read(self, work: Read) -> Any:
         """What a read found. Raises what SQLite raises."""
         self._identity.check()
-        return work.query(self._connection, self._statements, *work.values)
+        with quiet:
+            return work.query(self._connection, self._statements, *work.values)
 
     def _serve(self, work: Read) -> Any:
         try:

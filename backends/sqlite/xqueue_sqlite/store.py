@@ -97,6 +97,10 @@ class Store:
     # -- in the desks' threads -----------------------------------------------------------------
 
     def _make_writer(self) -> Writer:
+        with forking.quiet:
+            return self._writer()
+
+    def _writer(self) -> Writer:
         path = prepare(self._given, self._mounts)
         self._identity = identity = Identity.of(path)
         connection = connect(path, self._options, self._patience)
@@ -111,7 +115,9 @@ class Store:
 
     def _make_reader(self) -> Reader:
         self._writes.wait_opened()
-        return Reader(self._reading(self._options), self._identity, self._statements)
+        with forking.quiet:
+            connection = self._reading(self._options)
+        return Reader(connection, self._identity, self._statements)
 
     def _another(self, *_: object) -> sqlite3.Connection:
         """A connection for short reads, which are not to wait."""

@@ -16,6 +16,7 @@ from xqueue_core.stored.records import Group
 from xqueue_sqlite.batch import Batch
 from xqueue_sqlite.connection import Patience, begin, one, roll_back, translated, wal_size
 from xqueue_sqlite.failures import Doing, is_busy
+from xqueue_sqlite.forking import quiet
 from xqueue_sqlite.place import Identity
 from xqueue_sqlite.statements import SIZES, Statements, fitting
 
@@ -66,12 +67,14 @@ class Writer:
 
     def close(self) -> None:
         """Disconnect; the last one in copies the write-ahead log into the database."""
-        self._connection.close()
+        with quiet:
+            self._connection.close()
 
     def serve(self, works: Sequence[Swap | Trim]) -> Sequence[Any]:
         """Verdicts for each swap, None for each trim, or the exception to raise."""
         swaps = [work for work in works if isinstance(work, Swap)]
-        results = iter(self._swap_all(swaps))
+        with quiet:
+            results = iter(self._swap_all(swaps))
         return [next(results) if isinstance(work, Swap) else self._trim(work) for work in works]
 
     # -- swap --------------------------------------------------------------------------------
@@ -140,8 +143,10 @@ class Writer:
 
     def _trim(self, work: Trim) -> Exception | None:
         try:
-            while self._trim_some(work.before):
-                pass
+            more = True
+            while more:
+                with quiet:
+                    more = self._trim_some(work.before)
         except Exception as error:  # noqa: BLE001 - the caller gets it
             return translated(error, self._identity.path, self._doing)
         return None

@@ -231,6 +231,8 @@ async def test_a_child_has_no_file_of_its_worker_and_may_submit(app: XQueue, url
         files = await (await app.submit("files")).result(30)
         assert not [one for one in files if "tasks.db" in one]
         assert sum(one.startswith("socket:") for one in files) <= 2  # its wire; standard output?
+        plain = await (await app.submit("submit_plain", n=6)).result(30)
+        assert await app.handle(plain).result(30) == 7
         id = await (await app.submit("submit", n=41)).result(30)
         assert await app.handle(id).result(30) == 42
 

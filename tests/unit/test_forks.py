@@ -1,0 +1,81 @@
+"""A fork waits for late imports, and for whoever is within SQLite; a child finds both free."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager
+
+import pytest
+
+from support.forks import FORK_WARNING, Child
+from xqueue_core.loading import loading
+from xqueue_sqlite.forking import quiet
+
+pytestmark = pytest.mark.filterwarnings(FORK_WARNING)
+
+BOTH = pytest.mark.parametrize("guard", [loading, quiet], ids=["loading", "quiet"])
+
+
+@BOTH
+def test_a_fork_waits_for_those_inside(guard: AbstractContextManager[None]) -> None:
+    inside, release, forked = threading.Event(), threading.Event(), threading.Event()
+    codes: list[int] = []
+
+    def hold() -> None:
+        with guard:
+            inside.set()
+            release.wait(20)
+
+    def enter() -> None:
+        with guard:
+            pass
+
+    def fork() -> None:
+        child = Child(enter)
+        forked.set()
+        codes.append(child.join())
+
+    holder, forker = threading.Thread(target=hold), threading.Thread(target=fork)
+    holder.start()
+    assert inside.wait(10)
+    forker.start()
+    assert not forked.wait(0.1)
+    release.set()
+    holder.join(10)
+    forker.join(60)
+    assert codes == [0]
+    enter()
+
+
+@BOTH
+def test_a_fork_does_not_wait_for_ever(
+    guard: AbstractContextManager[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xqueue_core.loading.LONGEST", 0.05)
+    monkeypatch.setattr("xqueue_sqlite.forking.LONGEST", 0.05)
+    inside, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with guard:
+            inside.set()
+            release.wait(20)
+
+    def enter() -> None:
+        with guard:
+            pass
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert inside.wait(10)
+    child = Child(enter)  # what was held in the parent is free here
+    release.set()
+    holder.join(10)
+    assert child.join() == 0
+    enter()
+
+
+def test_who_imports_may_fork() -> None:
+    with loading:
+        assert Child(loading.__enter__).join() == 0
+        with loading:
+            pass
