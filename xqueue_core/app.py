@@ -21,6 +21,7 @@ from xqueue_core.handlers import HandlerSpec, RetryPolicy
 from xqueue_core.ids import check_type, make_id, split_id
 from xqueue_core.payload import JSON, encode_json
 from xqueue_core.recurring.declaring import Recurs
+from xqueue_core.tested import Tested
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -36,7 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class XQueue(Recurs):
+class XQueue(Recurs, Tested):
     """One application: its task types, its broker.
 
     Making one reads nothing and connects to nothing. Connections are opened at the first use,
@@ -253,6 +254,8 @@ class XQueue(Recurs):
             UnknownSetting: a keyword, or a key of the file, is not known.
             ConfigError: a value is wrong.
         """
+        if self._testing is not None:
+            return self._testing.settings
         if self._settings is None:
             from xqueue_core.settings import load_settings
 
@@ -270,6 +273,8 @@ class XQueue(Recurs):
             Unsupported: the broker lacks what ``accept_without`` does not name.
             Unavailable: the broker does not answer.
         """
+        if self._testing is not None:
+            return self._testing.connect(role)
         return connect(self.settings(), self._backends, self._accept_without, role)
 
     async def __aenter__(self) -> Self:

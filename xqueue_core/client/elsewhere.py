@@ -25,6 +25,7 @@ class Elsewhere:
         self._lock = threading.Lock()
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     async def run(
         self,
@@ -68,12 +69,24 @@ class Elsewhere:
         finally:
             loop.call_soon_threadsafe(loop.stop)
 
+    def stop(self) -> None:
+        """End the thread, if there is one in this process, with all that is under way there."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            thread, self._thread = self._thread, None
+        if loop is None or thread is None or self._pid != os.getpid():
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            thread.join()
+
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None or self._pid != os.getpid():
             self._loop, self._pid = asyncio.new_event_loop(), os.getpid()
-            threading.Thread(
+            self._thread = threading.Thread(
                 target=_serve, args=(self._loop,), name="xqueue-client", daemon=True
-            ).start()
+            )
+            self._thread.start()
         return self._loop
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
 from xqueue_core.calls import Accepted, AnyCommand, Verdict
@@ -140,6 +140,16 @@ class Session:
             self._holder.cancel()
             await asyncio.wait([self._holder], timeout=CLOSING)
 
+    def abandon(self) -> None:
+        """Cancel everything, without a wait for its end; on its loop, or while that stands still.
+
+        Callers that wait for an answer are cancelled.
+        """
+        self._batcher.abandon()
+        self.watcher.abandon()
+        if self._holder is not None:
+            self._holder.cancel()
+
 
 def cancelled(submission: Submission) -> asyncio.CancelledError:
     """What a cancelled submit raises. Not a subclass: asyncio compares the very class."""
@@ -190,6 +200,17 @@ class Sessions:
                 self._open = {one: held for one, held in self._open.items() if one is not loop}
         if session is not None:
             await session.close()
+
+    def abandon(self) -> None:
+        """Cancel what every session does, on whatever loop: that ends when its loop goes on."""
+        own = asyncio._get_running_loop()
+        for loop, session in self._open.items():
+            with suppress(RuntimeError):  # it is closed, and whatever was on it has ended
+                if loop is own:
+                    session.abandon()
+                else:
+                    loop.call_soon_threadsafe(session.abandon)
+        self._open = {}
 
 
 def _running() -> asyncio.AbstractEventLoop:
