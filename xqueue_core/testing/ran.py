@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,20 +31,12 @@ class Run:
 
 
 class Ran(list[Run]):
-    """The attempts that ended, in their order. Within a coroutine it is to be awaited first."""
+    """The attempts that ended, in their order.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._work: Coroutine[Any, Any, None] | None = None
-
-    def by(self, work: Coroutine[Any, Any, None]) -> Ran:
-        """Have it filled when it is awaited. One that never is, Python itself complains of."""
-        self._work = work
-        return self
+    Within a coroutine, what is said to answer it answers a coroutine that does when awaited.
+    """
 
     def __await__(self) -> Generator[Any, Any, Ran]:
-        """Do the work; itself, filled."""
-        work, self._work = self._work, None
-        if work is not None:
-            yield from work.__await__()
+        """Itself: for type checkers, and for who awaits what was done at once."""
+        yield from ()
         return self

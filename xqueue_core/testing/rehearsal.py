@@ -212,20 +212,22 @@ class Testing:
     def _rehearse(self, goal: Goal, raise_errors: bool | None) -> Ran:
         self._open()
         wanted = self._raise_errors if raise_errors is None else raise_errors
-        ran = Ran()
-        work = self._work(goal, ran, wanted)
+        work: Any = self._work(goal, wanted)
         if _in_coroutine():
-            return ran.by(work)
+            # A coroutine in place of what it answers: forgetting to await it cannot go unnoticed.
+            waiting: Ran = work
+            return waiting
         if self._runner is None:
             self._runner = asyncio.Runner()
-        self._runner.run(work)
+        ran: Ran = self._runner.run(work)
         return ran
 
-    async def _work(self, goal: Goal, ran: Ran, raise_errors: bool) -> None:
+    async def _work(self, goal: Goal, raise_errors: bool) -> Ran:
         broker = self._open()
         if not self._lock.acquire(blocking=False):
             raise ConfigError("another run of this app.testing() has not ended yet: await it")
         before = set(threading.enumerate())
+        ran = Ran()
         try:
             conductor = Conductor(goal, self._clock, self._needed(), broker.notes)
             actor = Actor(
@@ -248,6 +250,7 @@ class Testing:
             raise_bad(ran, self._find)
         if conductor.error is not None:
             raise AssertionError(conductor.error)
+        return ran
 
     # -- inside ----------------------------------------------------------------------------------
 

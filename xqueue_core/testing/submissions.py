@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from xqueue_core.client.call import Call
-from xqueue_core.client.options import TaskOptions
+from xqueue_core.client.call import OPTIONS, Call, described, named
 from xqueue_core.errors import InvalidTask
 from xqueue_core.payload import JSON, decode_json, json_decoder
 
@@ -15,20 +14,7 @@ if TYPE_CHECKING:
     from xqueue_core.handlers import HandlerSpec
     from xqueue_core.task import Task
 
-_PLAIN = TaskOptions()
 _any_json = json_decoder(dict[str, Any])
-#: Options by which two submissions can differ, besides ids and keys.
-OPTIONS = (
-    "priority",
-    "max_retry",
-    "queue_timeout",
-    "process_timeout",
-    "delay",
-    "run_at",
-    "unique_for",
-    "headers",
-    "result_ttl",
-)
 
 
 class Expected:
@@ -48,11 +34,13 @@ class Expected:
         return self.kwargs.items()
 
 
-def call(*args: Any, **kwargs: Any) -> Expected:
+def call(*args: Any, **kwargs: Any) -> Any:
     """A call with these arguments, to compare submissions with, whatever their options.
 
     ``assert t.submitted(thumbnail) == [call("a.png")]``. Defaults of the handler count as given,
     on both sides. Where options matter, compare with ``thumbnail.options(...).call(...)``.
+
+    Returns an :class:`Expected`; for type checkers it can be compared with whatever there is.
     """
     return Expected(args, kwargs)
 
@@ -125,7 +113,7 @@ class Submission:
         mine = self.task
         if (mine.type, mine.key, mine.unique_key) != (task.type, task.key, task.unique_key):
             return False
-        if mine.id != task.id and (_named(mine) or _named(task)):
+        if mine.id != task.id and (named(mine) or named(task)):
             return False
         if any(getattr(mine, name) != getattr(task, name) for name in OPTIONS):
             return False
@@ -135,28 +123,17 @@ class Submission:
         return self._full(arguments) == self._full(self.arguments)
 
     def __repr__(self) -> str:
-        given = self.arguments
-        shown = (
-            ", ".join(f"{name}={value!r}" for name, value in given.items())
-            if isinstance(given, dict)
-            else repr(given)
-        )
-        return f"{self.type}{self._said()}.call({shown})"
-
-    def _said(self) -> str:
-        """The options that the type does not have by itself, as they would be given."""
-        task, usual = self.task, _PLAIN if self.spec is None else self.spec.options
-        said = {name: getattr(task, name) for name in OPTIONS}
-        told = [
-            f"{name}={value!r}" for name, value in said.items() if value != getattr(usual, name)
-        ]
-        if _named(task):
-            told.append(f"id={task.id.partition(':')[2]!r}")
-        return f".options({', '.join(told)})" if told else ""
+        return described(self.task, self.spec, self.arguments)
 
 
 class Submissions(list[Submission]):
     """Submissions in their order: compare it with a list, or ask it to check."""
+
+    def __eq__(self, other: object) -> bool:
+        # As a list does; of its own, so that type checkers let it be compared with calls.
+        return super().__eq__(other)
+
+    __hash__ = None
 
     def once(self, /, *args: Any, **kwargs: Any) -> Submission:
         """There is one submission, and it has these arguments (if any are named); answers it.
@@ -203,8 +180,3 @@ def read(task: Task, id: str, handlers: Mapping[str, HandlerSpec]) -> Submission
     if spec is None and task.content_type == JSON:
         arguments = decode_json(task.payload, _any_json)
     return Submission(id, arguments, task, spec)
-
-
-def _named(task: Task) -> bool:
-    """True if its id was given, not generated."""
-    return task.remember and task.unique_key is None
