@@ -15,7 +15,7 @@ from xqueue_core.client.declaring import Declarations, make_spec, unknown_type
 from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.handler import Handler
 from xqueue_core.client.options import TaskOptions
-from xqueue_core.connect import BackendCache, Connection, check_names, connect
+from xqueue_core.connect import INLINE, BackendCache, Connection, check_names, connect
 from xqueue_core.handle import Handle, any_json
 from xqueue_core.handlers import HandlerSpec, RetryPolicy
 from xqueue_core.ids import check_type, make_id, split_id
@@ -44,8 +44,9 @@ class XQueue(Recurs, Tested):
     one for each event loop, and closed by ``async with app:`` or :meth:`aclose`.
 
     Args:
-        url: the broker, for example ``sqlite:///jobs.db`` or, for tests, ``memory://``; by default
-            what is configured, and without configuration ``sqlite:///xqueue.db``.
+        url: the broker, for example ``sqlite:///jobs.db``, ``memory://`` or, to run each task
+            within its submit, ``inline://``; by default what is configured, and without
+            configuration ``sqlite:///xqueue.db``.
         accept_without: names of abilities that the broker may lack; one that lacks another is
             refused when it is opened.
         middleware: ``async def mw(ctx, call_next)``, the outermost first: run by workers around
@@ -275,7 +276,12 @@ class XQueue(Recurs, Tested):
         """
         if self._testing is not None:
             return self._testing.connect(role)
-        return connect(self.settings(), self._backends, self._accept_without, role)
+        settings = self.settings()
+        if settings.url.startswith(INLINE):
+            from xqueue_core.inline import connect_inline
+
+            return connect_inline(self, role)
+        return connect(settings, self._backends, self._accept_without, role)
 
     async def __aenter__(self) -> Self:
         """Open the connection of this event loop now, so that what is wrong shows now."""

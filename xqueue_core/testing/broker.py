@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from xqueue_core.abc import Backend, Faces, Role, TaskQueue
+from xqueue_core.atonce import at_once
 from xqueue_core.calls import (
     Accepted,
     AnyCommand,
@@ -33,8 +34,6 @@ from xqueue_core.testing.ran import Run
 if TYPE_CHECKING:
     from xqueue_core.settings import Settings
     from xqueue_core.testing.clock import VirtualClock
-
-T = TypeVar("T")
 
 #: The URL of every rehearsal. Each has a backend of its own, and so a store of its own.
 URL = "memory://"
@@ -190,17 +189,3 @@ class Noting(TaskQueue):
     async def parked(self, lanes: Sequence[str], after: str | None, limit: int) -> Lines:
         """Passed on."""
         return await self._inner.parked(lanes, after, limit)
-
-
-def at_once(work: Awaitable[T]) -> T:
-    """The result of a coroutine that never waits, as those of a store in memory; from anywhere.
-
-    Raises RuntimeError if it does wait.
-    """
-    steps = work.__await__()
-    try:
-        next(steps)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    raise RuntimeError("the store in memory had something to wait for")

@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from xqueue_core.atonce import at_once
 from xqueue_core.task import LIVE
-from xqueue_core.testing.broker import Notes, at_once
+from xqueue_core.testing.broker import Notes
 from xqueue_core.views import Filter, TaskInfo
 
 if TYPE_CHECKING:

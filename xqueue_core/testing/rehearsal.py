@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from xqueue_core.atonce import at_once
 from xqueue_core.client.elsewhere import on_trio
 from xqueue_core.client.options import finite
 from xqueue_core.errors import ConfigError
 from xqueue_core.ids import split_id
 from xqueue_core.testing.actor import Actor
-from xqueue_core.testing.broker import URL, Broker, at_once
+from xqueue_core.testing.broker import URL, Broker
 from xqueue_core.testing.clock import VirtualClock
 from xqueue_core.testing.conductor import Conductor, Goal
 from xqueue_core.testing.failing import raise_bad
