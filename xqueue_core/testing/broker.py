@@ -17,6 +17,7 @@ from xqueue_core.calls import (
     AnyCommand,
     Beat,
     BeatReply,
+    Delivery,
     Held,
     Leased,
     Lines,
@@ -28,7 +29,7 @@ from xqueue_core.calls import (
 )
 from xqueue_core.connect import BackendCache, Connection, connect
 from xqueue_core.plugins import load_backend
-from xqueue_core.task import HandBack, Parked, Task
+from xqueue_core.task import AnyOutcome, HandBack, Parked, RetryAt, Task
 from xqueue_core.testing.ran import Run
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Notes:
     Attributes:
         puts: what clients submitted, in order, with the id of the task each became.
         runs: attempts that ended, in order.
-        delivered: ids of tasks that were given to the worker.
+        delivered: what was given to the worker.
         errors: by task, what an attempt has raised that was not settled yet.
         worker: id of the rehearsal's own worker.
         budget: how many more deliveries may be made to it; None: no end.
@@ -62,7 +63,7 @@ class Notes:
         """A worker is about to start."""
         self.worker = worker
         self.runs: list[Run] = []
-        self.delivered: dict[str, int] = {}  # and which attempt
+        self.delivered: dict[str, Delivery] = {}  # by id, the latest
         self.errors: dict[str, BaseException] = {}
         self.budget = budget
 
@@ -76,7 +77,7 @@ class Notes:
 
     def leased(self, leased: Leased) -> None:
         """The rehearsal's worker was given deliveries."""
-        self.delivered |= {one.task.id: one.attempt for one in leased.deliveries}
+        self.delivered |= {one.task.id: one for one in leased.deliveries}
         self.count += len(leased.deliveries)
         if self.budget is not None:
             self.budget -= len(leased.deliveries)
@@ -93,9 +94,9 @@ class Notes:
                 if self.budget is not None:
                     self.budget += 1  # it did not run
             elif answer is Settled.APPLIED:
-                how = str(one.outcome.__struct_config__.tag)
-                error = self.errors.pop(one.id, None)
-                self.runs.append(Run(one.id, self.delivered.get(one.id, 0), how, error))
+                delivery, error = self.delivered[one.id], self.errors.pop(one.id, None)
+                how = _how(delivery, one.outcome)
+                self.runs.append(Run(one.id, delivery.attempt, how, error))
 
 
 class Broker:
@@ -189,3 +190,12 @@ class Noting(TaskQueue):
     async def parked(self, lanes: Sequence[str], after: str | None, limit: int) -> Lines:
         """Passed on."""
         return await self._inner.parked(lanes, after, limit)
+
+
+def _how(delivery: Delivery, outcome: AnyOutcome) -> str:
+    """How an attempt ended, as the broker decides: a retry needs one that is left."""
+    if not isinstance(outcome, RetryAt):
+        return str(outcome.__struct_config__.tag)
+    if delivery.attempt <= delivery.task.max_retry:
+        return "retry"
+    return "timeout" if outcome.timed_out else "failed"

@@ -28,6 +28,8 @@ AGAIN = 0.5
 REST = 1.5
 #: If nothing happens for so long although tasks are due, nothing will.
 PATIENCE = 60.0
+#: Seconds that the store may take to look at what is due.
+BUDGET = 0.1
 #: Tasks in one page, and how many are named in a message.
 PAGE, NAMED = 1000, 5
 
@@ -87,13 +89,13 @@ class Conductor:
         coming = min((one.due_at for one in self._live), default=math.inf)
         if self._goal.until is None:
             if coming < math.inf:
-                self._clock.set(coming)
+                self._set(coming)
             return not self._live
         return self._toward(self._goal.until, min(coming, wake))
 
     def _toward(self, until: float, coming: float) -> bool:
         """On to what comes next, at most to the goal; True if that was reached a while ago."""
-        self._clock.set(min(coming, until))
+        self._set(min(coming, until))
         if self._clock.wall() < until or coming <= until:
             return False
         self._arrived = min(self._arrived, self._clock.steady())
@@ -104,12 +106,19 @@ class Conductor:
         if self._clock.steady() < self._moved + PATIENCE:
             return False
         if self._goal.until is not None:  # time passes all the same
-            self._clock.set(self._goal.until)
+            self._set(self._goal.until)
             return True
         named = ", ".join(map(_described, due[:NAMED]))
         more = f" and {len(due) - NAMED} more" if len(due) > NAMED else ""
         self.error = f"nothing happens any more, and these are due: {named}{more}"
         return True
+
+    def _set(self, wall: float) -> None:
+        """Set the wall clock, and have what is due by it looked at: nobody waits for it in vain."""
+        if wall > self._clock.wall():
+            self._clock.set(wall)
+            at_once(self._faces.queue.maintain(BUDGET))
+            self._looked = -math.inf
 
     def _note(self) -> None:
         if self._count != self._notes.count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ def raise_bad(ran: Ran, find: Callable[[list[str]], Sequence[TaskInfo | None]]) 
     raised = last[first.id]
     if isinstance(raised, BadArguments):
         raised = raised.__cause__ or raised
-    if first.state is State.FAILED and isinstance(raised, Exception):
+    if isinstance(raised, asyncio.CancelledError):  # it was told to end
+        raised = None
+    if first.state is State.FAILED and raised is not None:
         raised.add_note(f"raised by task {first.id}, attempt {first.attempt}")
     else:
         raised = ending(first)

@@ -14,7 +14,7 @@ class Run:
     Attributes:
         id: the task's full id.
         attempt: 1 for the first.
-        how: ``success``, ``failed``, ``retry`` (the attempt failed; another was wanted),
+        how: ``success``, ``retry`` (it failed, and another is to follow), ``failed``,
             ``timeout`` or ``canceled``.
         error: what the handler raised, or None.
     """

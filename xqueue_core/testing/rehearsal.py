@@ -290,5 +290,5 @@ def _join(threads: set[threading.Thread]) -> None:
     """Wait for those of the worker: all have been told to end."""
     until = time.monotonic() + JOIN
     for thread in threads:
-        if thread.name.startswith("xqueue-") and thread.name != "xqueue-client":
+        if thread.name.startswith(("xqueue-engine", "xqueue-handler", "xqueue-lifespan")):
             thread.join(max(0.0, until - time.monotonic()))
