@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xqueue_core.app import XQueue
     from xqueue_core.around import CallNext, Middleware
+    from xqueue_core.client.sync.handle import SyncHandle
+    from xqueue_core.client.tasks import Tasks
     from xqueue_core.context import Context
     from xqueue_core.errors import (
         BrokerError,
@@ -59,10 +61,12 @@ __all__ = [
     "RetryPolicy",
     "State",
     "SubmitError",
+    "SyncHandle",
     "TaskCanceled",
     "TaskError",
     "TaskFailed",
     "TaskTimedOut",
+    "Tasks",
     "Unavailable",
     "Unknown",
     "UnknownSetting",
@@ -82,6 +86,8 @@ _HOMES = {
     "CallNext": "around",
     "Middleware": "around",
     "Context": "context",
+    "SyncHandle": "client.sync.handle",
+    "Tasks": "client.tasks",
     "Handle": "handle",
     "as_completed": "handle",
     "Reject": "handlers",

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import AbstractAsyncContextManager
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from xqueue_core.around import LifespanMaker, Middleware, check_lifespan, check_middleware
 from xqueue_core.client.call import Call, make_call, make_task
 from xqueue_core.client.client import Client
-from xqueue_core.client.declaring import Declarations, make_spec, unknown_type
+from xqueue_core.client.declares import Declares
+from xqueue_core.client.declaring import unknown_type
 from xqueue_core.client.elsewhere import on_any_loop
-from xqueue_core.client.handler import Handler
 from xqueue_core.client.options import TaskOptions
+from xqueue_core.client.sync.app import SyncApp
+from xqueue_core.client.tasks import Tasks
 from xqueue_core.connect import INLINE, BackendCache, Connection, check_names, connect
 from xqueue_core.handle import Handle, any_json
-from xqueue_core.handlers import HandlerSpec, RetryPolicy
 from xqueue_core.ids import check_type, make_id, split_id
-from xqueue_core.payload import JSON, encode_json
-from xqueue_core.recurring.declaring import Recurs
+from xqueue_core.payload import encode_json
 from xqueue_core.tested import Tested
 
 if TYPE_CHECKING:
-    from typing import Self, Unpack
+    from typing import Self
 
     from xqueue_core.abc import Role
-    from xqueue_core.client.handler import Declare, Declared
-    from xqueue_core.client.options import TypeOptions
-    from xqueue_core.context import Context
     from xqueue_core.settings import Settings
     from xqueue_core.views import Stats
 
@@ -37,7 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class XQueue(Recurs, Tested):
+class XQueue(Declares, Tested):
     """One application: its task types, its broker.
 
     Making one reads nothing and connects to nothing. Connections are opened at the first use,
@@ -74,7 +70,6 @@ class XQueue(Recurs, Tested):
         self.middleware = check_middleware(middleware)
         self.lifespan = check_lifespan(lifespan)
         super().__init__()
-        self._declarations = Declarations()
         self._backends = BackendCache()
         self._settings: Settings | None = None
         self._place: str | None = None  # where the command line has found it: "module:attr"
@@ -83,113 +78,25 @@ class XQueue(Recurs, Tested):
 
     # -- declaring --------------------------------------------------------------------------------
 
-    @property
-    def handlers(self) -> Mapping[str, HandlerSpec]:
-        """The declared types by name."""
-        return MappingProxyType(self._declarations)
+    def include(self, tasks: Tasks, prefix: str = "", lane: str | None = None) -> None:
+        """Take over the types and schedules of a library, those it declares later included.
 
-    @overload
-    def task(
-        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
-    ) -> Declared[P, R, Concatenate[Context, P], Coroutine[object, object, R]]: ...
-
-    @overload
-    def task(
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> Declared[P, R, P, Coroutine[object, object, R]]: ...
-
-    @overload
-    def task(
-        self, function: Callable[Concatenate[Context, P], R], /
-    ) -> Declared[P, R, Concatenate[Context, P], R]: ...
-
-    @overload
-    def task(self, function: Callable[P, R], /) -> Declared[P, R, P, R]: ...
-
-    @overload
-    def task(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        lane: str | None = None,
-        max_concurrency: int | None = None,
-        key: str | None = None,
-        key_concurrency: int | None = None,
-        retry: RetryPolicy | None = None,
-        content_type: str = JSON,
-        isolation: Literal["process"] | None = None,
-        max_memory: int | None = None,
-        **options: Unpack[TypeOptions],
-    ) -> Declare: ...
-
-    def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        lane: str | None = None,
-        max_concurrency: int | None = None,
-        key: str | None = None,
-        key_concurrency: int | None = None,
-        retry: RetryPolicy | None = None,
-        content_type: str = JSON,
-        isolation: Literal["process"] | None = None,
-        max_memory: int | None = None,
-        **options: Any,
-    ) -> Any:
-        """Declare a task type: ``@app.task`` or ``@app.task(...)`` above its function.
-
-        The function may be ``async`` or plain (it then runs in a thread). It is given a
-        :class:`~xqueue_core.context.Context` if its first parameter is annotated so.
+        From then on its handlers submit to this app, and workers of this app run them.
 
         Args:
-            name: the type, 1 to 64 of A-Z, a-z, 0-9, ``_``, ``.`` and ``-``; by default the
-                function's name.
-            lane: where its tasks queue; by default a lane of its own, named like the type.
-            max_concurrency: how many of the lane run at once, in all workers together.
-            key: template over the arguments, such as ``"user_{user_id}"``: of tasks with the
-                same key ...
-            key_concurrency: ... this many run at once, in all workers together.
-            retry: when to retry, and after how long.
-            content_type: ``application/octet-stream`` for a handler with one argument of bytes.
-            isolation: ``"process"`` runs each task in a child process, which is killed at its
-                time-out or when it is canceled; ``docs/isolation.md`` says what that costs.
-            max_memory: how much a child may allocate (MiB, 32 or more), with its interpreter.
-            options: defaults of its tasks, see :meth:`Submitter.options`.
+            tasks: what the library has declared them on.
+            prefix: put before the names of its types, of their own lanes and of its schedules.
+            lane: where all of its tasks queue, in place of the lanes that it declares.
 
         Raises:
-            ConfigError: an option is unknown or out of range, ``retry`` is no policy, a context
-                is not the first parameter, the name is taken, or another type in the lane
-                declares another ``max_concurrency``.
+            ConfigError: a name is taken, and by whom; with prefix it is no name; the lane has
+                another limit; or ``tasks`` is no :class:`Tasks`. Nothing was included then.
         """
-        # Annotations that are texts may name what is local to the function around them.
-        frame = sys._getframe(1)
-        names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
-        del frame
+        Tasks.include_in(self, tasks, prefix, lane, sys._getframe(1))
 
-        def declare(function: Callable[..., Any]) -> Handler[Any, Any]:
-            if isinstance(function, Handler):  # another app has declared it, too
-                function = function.spec.function
-            spec = make_spec(
-                function,
-                names,
-                options,
-                name=name,
-                lane=lane,
-                max_concurrency=max_concurrency,
-                key=key,
-                key_concurrency=key_concurrency,
-                retry=retry,
-                content_type=content_type,
-                isolation=isolation,
-                max_memory=max_memory,
-            )
-            self._declarations.add(spec)
-            return Handler(self._client, spec)
-
-        return declare if function is None else declare(function)
+    @property
+    def _home(self) -> Client:
+        return self._client
 
     # -- submitting -------------------------------------------------------------------------------
 
@@ -245,6 +152,11 @@ class XQueue(Recurs, Tested):
         type_, _ = split_id(id)
         spec = self._declarations.get(type_)
         return self._client.handle(id, any_json if spec is None else spec.decode_result)
+
+    @property
+    def sync(self) -> SyncApp:
+        """The same for plain code, without ``await``: see ``docs/plain-code.md``."""
+        return SyncApp(self)
 
     # -- connections ------------------------------------------------------------------------------
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xqueue_core.calls import Ability, Cancel, Did, Edit, Replay, Verdict
-from xqueue_core.client.elsewhere import on_any_loop
-from xqueue_core.client.ending import ending, unfinished
+from xqueue_core.client.elsewhere import on_any_loop, on_trio, streamed_on_any_loop
+from xqueue_core.client.ending import ending, longest, unfinished
 from xqueue_core.client.options import check_edit
 from xqueue_core.client.options import text as check_text
 from xqueue_core.errors import InvalidTask, ResultExpired, Unsupported
@@ -39,7 +39,7 @@ def any_json(result: bytes, content_type: str) -> Any:
 
 
 class Handle(Generic[R_co]):
-    """One task. It works on any asyncio event loop, and may be thrown away.
+    """One task. It works on any event loop of asyncio or trio, and may be thrown away.
 
     Attributes:
         duplicate: True if the submit found a task with its id or unique key there already; the
@@ -82,6 +82,7 @@ class Handle(Generic[R_co]):
             Unsupported: the broker keeps no results, or cannot be asked for tasks.
             TimeoutError: the task has not ended in time; the message gives its state, and says so
                 if no live worker serves its lane. Finding that out takes 0.5 s at most.
+            TypeError, ValueError: ``timeout`` is no number of seconds.
             Unavailable, Unknown: the broker could not be asked.
         """
         info = await self.wait(timeout)
@@ -98,7 +99,7 @@ class Handle(Generic[R_co]):
     async def wait(self, timeout: float | None = None) -> TaskInfo:
         """Wait until the task has ended, however it did. Raises as :meth:`result` for the rest."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(longest(timeout)):
                 return await self._ended()
         except TimeoutError:
             text = await unfinished(self._client.session, self._id, timeout)
@@ -173,6 +174,7 @@ class Handle(Generic[R_co]):
         command = Replay(id=self._id, request=request, edit=edit, delay=delay)
         return _did(await self._client.session.control(command), "replay")
 
+    @streamed_on_any_loop
     async def events(self, after: str | None = None) -> AsyncIterator[Notice]:
         """What happens to the task, as it happens; ends with the event of the task's end.
 
@@ -182,7 +184,12 @@ class Handle(Generic[R_co]):
         Args:
             after: the cursor of a notice seen before, to go on behind it; None begins now.
 
-        Yields notices of (cursor, event); one without an event marks events that are gone.
+        Yields notices of (cursor, event); one without an event marks events that are gone. Who
+        breaks off has it ended, soon after.
+
+        Raises:
+            Unsupported: the broker has no events.
+            Unavailable, Unknown: the broker could not be asked.
         """
         session = self._client.session
         connection = await session.call(_itself)
@@ -215,19 +222,35 @@ class Handle(Generic[R_co]):
                 await close()
 
 
-async def as_completed(
+def as_completed(
     handles: Iterable[Handle[R]], *, timeout: float | None = None
 ) -> AsyncIterator[Handle[R]]:
     """The handles in the order in which their tasks end, whatever the end.
 
+    Who breaks off has the waits for the others ended, soon after.
+
     Args:
         handles: of any tasks.
-        timeout: longest time for all of them (seconds).
+        timeout: longest time for all of them (seconds), from the first step.
 
     Raises:
         TimeoutError: some have not ended in time.
         ResultExpired, Unavailable, Unknown: as :meth:`Handle.wait`.
+        TypeError, ValueError: ``timeout`` is no number of seconds.
     """
+    longest(timeout)
+    wanted = list(handles)
+    if not wanted or not on_trio():
+        return completing(wanted, timeout)
+    return wanted[0]._client.elsewhere.stream(lambda: completing(wanted, timeout))
+
+
+async def completing(
+    handles: Sequence[Handle[R]], timeout: float | None
+) -> AsyncIterator[Handle[R]]:
+    """:func:`as_completed` on asyncio."""
+    if not handles:
+        return
     done: asyncio.Queue[asyncio.Task[TaskInfo]] = asyncio.Queue()
     waits: dict[asyncio.Task[TaskInfo], Handle[R]] = {}
     for handle in handles:

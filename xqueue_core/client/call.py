@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from xqueue_core.client.options import TaskOptions
-from xqueue_core.handle import Decode
+from xqueue_core.client.sync.handle import SyncHandle
+from xqueue_core.errors import InvalidTask
+from xqueue_core.handle import Decode, Handle
 from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import Id
 from xqueue_core.payload import JSON, check_size, decode_json, json_decoder
 from xqueue_core.task import Task
 
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 #: Options by which two tasks can differ, besides ids and keys.
@@ -115,3 +120,37 @@ def make_call(
     if task.key is not None:
         task.key_limit = spec.key_concurrency
     return Call(task, spec.decode_result, spec)
+
+
+def listed(calls: Iterable[Call[R]]) -> list[Call[R]]:
+    """What :meth:`XQueue.submit_many` was given. Raises InvalidTask if that is no calls."""
+    given: object = calls
+    if isinstance(given, Call):
+        raise InvalidTask(
+            "submit_many takes many calls, and this is a single one: put it into a list, or write "
+            "`submit(...)` where it says `call(...)`"
+        )
+    if not isinstance(given, Iterable):
+        raise _no_call([given])
+    found: list[object] = list(calls)
+    wrong = [one for one in found if not isinstance(one, Call)]
+    if wrong:
+        raise _no_call(wrong)
+    return cast("list[Call[R]]", found)
+
+
+def _no_call(wrong: list[object]) -> InvalidTask:
+    """The error for what is no call; coroutines among it will not complain of being dropped."""
+    for one in wrong:
+        if inspect.iscoroutine(one):
+            one.close()
+    first = wrong[0]
+    if inspect.iscoroutine(first):
+        hint = "a coroutine, as of `handler.submit(...)`: write `handler.call(...)` instead"
+    elif isinstance(first, Handle | SyncHandle):
+        hint = "the handle of a task that was submitted: write `handler.call(...)` instead"
+    elif callable(getattr(first, "call", None)):
+        hint = f"a handler: write `{getattr(first, 'name', 'handler')}.call(...)` instead"
+    else:
+        hint = f"{first!r}: write `handler.call(...)` for each task"
+    return InvalidTask(f"submit_many takes calls, and this is {hint}")

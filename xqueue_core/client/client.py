@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from xqueue_core.calls import Accepted, Put
-from xqueue_core.client.call import Call
+from xqueue_core.client.call import Call, listed
 from xqueue_core.client.elsewhere import Elsewhere, on_trio
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.client.session import Connect, Session, Sessions
 from xqueue_core.handle import Decode, Handle, any_json
+from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import Uuid7
 
 R = TypeVar("R")
@@ -29,12 +30,16 @@ class Client:
         self._connect, self._retrying = connect, retrying or Retrying()
         self._sessions = Sessions(self._connect, self._retrying)
         self.uuid = Uuid7()
-        self.elsewhere = Elsewhere()  # for callers on trio
+        self.elsewhere = Elsewhere()  # for plain code, and callers on trio
 
     @property
     def session(self) -> Session:
         """The session of the running event loop."""
         return self._sessions.current()
+
+    def submits(self, spec: HandlerSpec) -> tuple[Client, HandlerSpec]:
+        """Itself: a type declared on an app is submitted by the app's client."""
+        return self, spec
 
     async def submit(self, call: Call[R]) -> Handle[R]:
         """Get one call accepted; see :meth:`xqueue_core.app.XQueue.submit` for what it raises."""
@@ -42,7 +47,7 @@ class Client:
 
     async def submit_many(self, calls: Iterable[Call[R]]) -> list[Handle[R]]:
         """Get many calls accepted; if any was not, the first error is raised, with a note."""
-        wanted = list(calls)
+        wanted = listed(calls)
         answers = await self.session.submit_many([call.task for call in wanted])
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         if errors:

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import string
 from collections.abc import Callable, Collection, Mapping
+from types import FrameType
 from typing import Any
 
 from xqueue_core.client.binding import Binding
@@ -25,18 +26,20 @@ LARGEST_MEMORY = 1 << 30
 class Declarations(dict[str, HandlerSpec]):
     """The declared types of one app, by name."""
 
-    def add(self, spec: HandlerSpec) -> None:
-        """Keep a declaration. Raises ConfigError if it contradicts an earlier one."""
+    def add(self, spec: HandlerSpec, *, included: bool = False) -> None:
+        """Keep a declaration, or one that is included. Raises ConfigError if it contradicts an
+        earlier one."""
         earlier = self.get(spec.name)
-        if earlier is not None and earlier.function is spec.function:
+        if earlier is not None and earlier.function is spec.function and not included:
             raise ConfigError(
-                f"{_source(spec.function)} is a task already: put @app.task below @app.every(...) "
+                f"{source(spec.function)} is a task already: put @app.task below @app.every(...) "
                 f"and @app.cron(...), next to the function, and only once"
             )
         if earlier is not None:
             raise ConfigError(
-                f"type {spec.name!r} is declared twice: by {_source(earlier.function)} and "
-                f"{_source(spec.function)}; give one of them another name=..."
+                f"type {spec.name!r} is declared twice: by {source(earlier.function)} and "
+                f"{source(spec.function)}; give one of them another name=..."
+                f"{', or include(tasks, prefix=...)' if included else ''}"
             )
         for other in self.values():
             if other.lane == spec.lane and other.max_concurrency != spec.max_concurrency:
@@ -46,6 +49,14 @@ class Declarations(dict[str, HandlerSpec]):
                     f"{spec.max_concurrency}"
                 )
         self[spec.name] = spec
+
+
+def visible(frame: FrameType) -> Mapping[str, Any]:
+    """The names that a frame has beyond those of its module.
+
+    Annotations that are texts may name what is local to the function around them.
+    """
+    return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 
 
 def make_spec(
@@ -176,7 +187,7 @@ def _place(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', function.__name__)}"
 
 
-def _source(function: Callable[..., Any]) -> str:
+def source(function: Callable[..., Any]) -> str:
     """Its name, and where it is defined if that is known."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from xqueue_core.errors import TaskCanceled, TaskFailed, TaskTimedOut, XQueueError
@@ -16,6 +18,27 @@ if TYPE_CHECKING:
 
 #: Longest look, after a wait has timed out, at what the task waits for (seconds).
 LOOK = 0.5
+
+
+def longest(timeout: object) -> float | None:
+    """How long a wait may take (seconds); None for ever.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is NaN.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, timedelta):
+        seconds = timeout.total_seconds()
+        raise TypeError(f"timeout is a number of seconds or None: write timeout={seconds:g}")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(
+            f"timeout is a number of seconds, such as timeout=30, or None, not {timeout!r}"
+        )
+    if math.isnan(timeout):
+        raise ValueError("timeout is a number of seconds, or None to wait for ever, not NaN")
+    return float(timeout)
 
 
 def ending(info: TaskInfo) -> Exception:

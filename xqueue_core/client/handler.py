@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 from xqueue_core.client.call import Call, make_call
 from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.options import SubmitOptions, TaskOptions
+from xqueue_core.client.sync.handler import SyncSubmitter
+from xqueue_core.errors import ConfigError
 from xqueue_core.handle import Handle
 from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import make_id
@@ -25,21 +27,43 @@ C = ParamSpec("C")
 T = TypeVar("T")
 
 
+class Home(Protocol):
+    """Who submits the calls of a handler, and as which type."""
+
+    def submits(self, spec: HandlerSpec) -> tuple[Client, HandlerSpec]:
+        """The client, and the type as its app knows it.
+
+        Raises ConfigError if there is none, or more than one.
+        """
+
+
 class Submitter(Generic[P, R]):
     """Submits tasks of one type with given options.
 
     ``P`` are the handler's parameters without the context, ``R`` is what it returns.
     """
 
-    def __init__(self, client: Client, spec: HandlerSpec, options: TaskOptions) -> None:
-        self._client = client
-        self._spec = spec
+    def __init__(self, home: Home, spec: HandlerSpec, options: TaskOptions) -> None:
+        self._home = home
+        self._declared = spec
         self._options = options
 
     @property
+    def _client(self) -> Client:
+        return self._home.submits(self._declared)[0]
+
+    @property
     def spec(self) -> HandlerSpec:
-        """All that was declared."""
-        return self._spec
+        """All that was declared; once an app has included it, as that app knows it."""
+        try:
+            return self._home.submits(self._declared)[1]
+        except ConfigError:
+            return self._declared
+
+    @property
+    def sync(self) -> SyncSubmitter[P, R]:
+        """The same for plain code, without ``await``: ``handler.sync.submit(...)``."""
+        return SyncSubmitter(self)
 
     @on_any_loop
     async def submit(self, /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
@@ -48,21 +72,24 @@ class Submitter(Generic[P, R]):
         Raises:
             InvalidTask: the arguments do not fit the handler, or cannot be encoded.
             PayloadTooLarge: encoded, they are too large.
-            ConfigError: the settings are wrong, or the type is live in another lane.
+            ConfigError: the settings are wrong, the type is live in another lane, or it was
+                declared on :class:`Tasks` that no app includes, or more than one.
             Unsupported: the broker cannot do what the options ask for.
             Unavailable: the broker could not be reached for 30 s; nothing was accepted.
             Unknown: no answer came; submitting again under the same id is safe.
         """
-        return await self._client.submit(self.call(*args, **kwargs))
+        client, _ = self._home.submits(self._declared)
+        return await client.submit(self.call(*args, **kwargs))
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """The task, checked and encoded but not submitted: for :meth:`XQueue.submit_many`.
 
-        Raises InvalidTask and PayloadTooLarge as :meth:`submit` does.
+        Raises InvalidTask, PayloadTooLarge and ConfigError as :meth:`submit` does.
         """
         options = self._options
-        id = make_id(self._spec.name, options.id, options.unique_key, self._client.uuid)
-        return make_call(self._spec, options, id, args, kwargs)
+        client, spec = self._home.submits(self._declared)
+        id = make_id(spec.name, options.id, options.unique_key, client.uuid)
+        return make_call(spec, options, id, args, kwargs)
 
     def options(self, **options: Unpack[SubmitOptions]) -> Submitter[P, R]:
         """The same with other options; what is not named stays as it was.
@@ -86,27 +113,32 @@ class Submitter(Generic[P, R]):
         Raises:
             InvalidTask: an option is unknown, or its value out of range.
         """
-        return Submitter(self._client, self._spec, self._options.but(options))
+        return Submitter(self._home, self._declared, self._options.but(options))
 
 
 class Handler(Submitter[P, R]):
     """A declared type. Calling it runs the function, here and now, without any queue."""
 
-    def __init__(self, client: Client, spec: HandlerSpec) -> None:
-        super().__init__(client, spec, spec.options)
+    def __init__(self, home: Home, spec: HandlerSpec) -> None:
+        super().__init__(home, spec, spec.options)
         functools.update_wrapper(self, spec.function)
 
     @property
     def name(self) -> str:
         """The task type."""
-        return self._spec.name
+        return self.spec.name
+
+    @property
+    def declared(self) -> HandlerSpec:
+        """What stands above the function, whoever has included it."""
+        return self._declared
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function; one that takes a context needs it as first argument."""
-        return self._spec.function(*args, **kwargs)
+        return self._declared.function(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"<Handler {self.name!r} in lane {self._spec.lane!r}>"
+        return f"<Handler {self.name!r} in lane {self.spec.lane!r}>"
 
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from typing import (
     overload,
 )
 
-from xqueue_core.client.declaring import Declarations, make_spec
+from xqueue_core.client.declaring import Declarations, make_spec, visible
 from xqueue_core.client.handler import Handler
 from xqueue_core.client.options import alternatives
 from xqueue_core.errors import ConfigError
@@ -29,10 +30,10 @@ from xqueue_core.recurring.schedule import Missed, Overlap, Recurring, Schedules
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from xqueue_core.client.client import Client
-    from xqueue_core.client.handler import Declared
+    from xqueue_core.client.handler import Declared, Home
     from xqueue_core.client.options import Seconds
     from xqueue_core.context import Context
+    from xqueue_core.handlers import HandlerSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,14 +54,26 @@ class RecurringOptions(TypedDict, total=False):
     result_ttl: Seconds
 
 
-class Recurs:
+class Recurs(ABC):
     """The part of an app that declares recurring schedules."""
 
-    _declarations: Declarations
-    _client: Client
-
     def __init__(self) -> None:
+        self._declarations = Declarations()
         self._schedules = Schedules()
+
+    @property
+    @abstractmethod
+    def _home(self) -> Home:
+        """Who submits the calls of its handlers."""
+
+    def _declared(self, spec: HandlerSpec) -> Handler[Any, Any]:
+        """Keep a type. Raises ConfigError if it contradicts another one."""
+        self._declarations.add(spec)
+        return Handler(self._home, spec)
+
+    def _scheduled(self, one: Recurring) -> None:
+        """Keep a schedule. Raises ConfigError if its name is taken."""
+        self._schedules.add(one)
 
     @property
     def schedules(self) -> Mapping[str, Recurring]:
@@ -149,18 +162,16 @@ class Recurs:
         options: RecurringOptions,
     ) -> Recur:
         _check_names(options, self.every if isinstance(rule, Every) else self.cron)
-        # Annotations that are texts may name what is local to the function around them.
-        frame = sys._getframe(2)
-        names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
-        del frame
+        names = visible(sys._getframe(2))
 
         def declare(function: Callable[..., Any]) -> Any:
             handler = self._handler(function, names)
-            self._schedules.add(
+            spec = self._known(handler)
+            self._scheduled(
                 Recurring(
-                    handler.spec,
+                    spec,
                     rule,
-                    f"{handler.name} {rule.text}" if name is None else name,
+                    f"{spec.name} {rule.text}" if name is None else name,
                     args,
                     {} if kwargs is None else kwargs,
                     missed,
@@ -175,11 +186,6 @@ class Recurs:
     def _handler(self, function: Callable[..., Any], names: Mapping[str, Any]) -> Handler[..., Any]:
         """The handler itself, or that of a plain function, declared with the defaults."""
         if isinstance(function, Handler):
-            if self._declarations.get(function.name) is not function.spec:
-                raise ConfigError(
-                    f"type {function.name!r} is declared by another app: put @app.task of this "
-                    f"one below"
-                )
             return function
         spec = make_spec(
             function,
@@ -193,8 +199,16 @@ class Recurs:
             retry=None,
             content_type=JSON,
         )
-        self._declarations.add(spec)
-        return Handler(self._client, spec)
+        return self._declared(spec)
+
+    def _known(self, handler: Handler[..., Any]) -> HandlerSpec:
+        """The type of a handler as it is known here. Raises ConfigError if it is not."""
+        for spec in (handler.declared, handler.spec):  # of an included one, the second
+            if self._declarations.get(spec.name) is spec:
+                return spec
+        raise ConfigError(
+            f"type {handler.name!r} is declared by another app: put @app.task of this one below"
+        )
 
 
 def _check_names(options: Mapping[str, Any], of: Callable[..., Any]) -> None:

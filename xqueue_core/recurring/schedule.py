@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from xqueue_core.client.call import make_call
+from xqueue_core.client.declaring import source
 from xqueue_core.errors import ConfigError, InvalidTask, PayloadTooLarge
 from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import Id, make_id
@@ -126,8 +127,10 @@ class Schedules(dict[str, Recurring]):
 
     def add(self, one: Recurring) -> None:
         """Keep a declaration. Raises ConfigError if the name is taken."""
-        if one.name in self:
+        earlier = self.get(one.name)
+        if earlier is not None:
             raise ConfigError(
-                f"schedule {one.name!r} is declared twice; give one of them a name=... of its own"
+                f"schedule {one.name!r} is declared twice, for {source(earlier.spec.function)} and "
+                f"for {source(one.spec.function)}; give one of them a name=... of its own"
             )
         self[one.name] = one

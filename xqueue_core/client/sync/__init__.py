@@ -1,0 +1,1 @@
+"""The client for plain code: ``app.sync``, a twin of the async one, method for method."""
