@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 #: Seconds on the steady clock. What is live is looked up again after so long, if nobody is seen
 #: to change it: the broker expires tasks by itself.
 AGAIN = 0.5
-#: Time that everything has at the end of ``advance``: more than the longest sleep of a loop.
-REST = 1.5
 #: If nothing happens for so long although tasks are due, nothing will.
 PATIENCE = 60.0
 #: Seconds that the store may take to look at what is due.
@@ -67,14 +65,11 @@ class Conductor:
         self._looked = -math.inf
         self._count = -1
         self._moved = clock.steady()  # when something happened last
-        self._arrived = math.inf  # when the goal's time was reached
         self.error: str | None = None
 
     def done(self, engine: Engine, scheduler: Scheduler | None) -> bool:
         """True if the worker is to end; else the wall clock may have been set."""
         self._note()
-        if engine.desk.settling:
-            return False
         if len(self._notes.runs) > self._goal.most:
             self.error = f"more than {self._goal.most} attempts were made, and there is no end"
             return True
@@ -94,12 +89,11 @@ class Conductor:
         return self._toward(self._goal.until, min(coming, wake))
 
     def _toward(self, until: float, coming: float) -> bool:
-        """On to what comes next, at most to the goal; True if that was reached a while ago."""
+        """On to what comes next, at most to the goal; True if that is reached, and all done."""
+        if self._clock.wall() >= until:
+            return True
         self._set(min(coming, until))
-        if self._clock.wall() < until or coming <= until:
-            return False
-        self._arrived = min(self._arrived, self._clock.steady())
-        return self._clock.steady() >= self._arrived + REST
+        return False
 
     def _wait(self, due: list[TaskInfo]) -> bool:
         """Something is due: it will run, if it can."""

@@ -13,9 +13,7 @@ def nothing_stays() -> Iterator[None]:
     """No test leaves a thread behind."""
     before = set(threading.enumerate())
     yield
-    left = [
-        thread.name
-        for thread in set(threading.enumerate()) - before
-        if thread.name.startswith("xqueue-")
-    ]
-    assert not left
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("xqueue-"):
+            thread.join(20)
+            assert not thread.is_alive(), thread.name

@@ -167,6 +167,7 @@ async def submit():
 """
 
 
+@pytest.mark.timeout(180)
 def test_pytest_shows_where_they_differ(tmp_path: Path) -> None:
     test = tmp_path / "test_it.py"
     test.write_text(FAILS, encoding="utf-8")
@@ -175,7 +176,7 @@ def test_pytest_shows_where_they_differ(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=170,
         check=False,
     )
     assert done.returncode == 1, done.stdout
