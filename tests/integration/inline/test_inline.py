@@ -261,17 +261,20 @@ async def test_it_has_no_workers_and_is_no_broker_of_others() -> None:
 
 
 async def test_a_submit_that_is_cancelled_leaves_the_handler_running() -> None:
-    app, go, ended = inline(), asyncio.Event(), asyncio.Event()
+    app, begun, go, ended = inline(), asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @app.task
     async def job() -> None:
+        begun.set()
         await go.wait()
         ended.set()
 
     async with app:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await job.options(id="x").submit()
+        submitting = asyncio.create_task(job.options(id="x").submit())
+        await begun.wait()
+        submitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submitting
         go.set()
         await app.handle("job:x").result(20)
         assert ended.is_set()

@@ -14,7 +14,6 @@ import pytest
 import trio
 
 from support.rehearsed import an_app, hows
-from support.workers import until
 from xqueue_core import Context, Retry, TaskCanceled, XQueue, as_completed
 from xqueue_core.around import CallNext
 from xqueue_core.calls import Did
@@ -310,15 +309,10 @@ async def test_events_and_progress_are_there() -> None:
 
     async with app.testing() as t:
         handle = await job.submit()
-
-        async def names() -> list[str]:
-            return [one.event.name.value async for one in handle.events() if one.event]
-
-        listening = asyncio.create_task(names())
-        await until("it listens", lambda: app._client.session is not None)
-        await asyncio.sleep(0)
         await t.run_all()
-        assert "finished" in await listening
+        told = [one.event.name.value async for one in handle.events(after="1.0") if one.event]
+        assert (told[0], told[-1]) == ("accepted", "finished")
+        assert "progress" in told
         info = await handle.info()
         assert info.progress is not None
         assert info.progress.message == "halfway"
@@ -338,20 +332,23 @@ async def test_one_run_at_a_time() -> None:
 
 
 async def test_a_run_that_is_cancelled_leaves_the_task_to_the_next() -> None:
-    app, ran = an_app(), 0
+    app, begun, ran = an_app(), asyncio.Event(), 0
 
     @app.task
     async def job() -> None:
         nonlocal ran
         ran += 1
+        begun.set()
         if ran == 1:
             await asyncio.sleep(60)
 
     async with app.testing() as t:
         await job.submit()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await t.run_all()
+        running = asyncio.ensure_future(t.run_all())
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
         assert hows(await t.run_all()) == ["success"]
 
 
