@@ -97,7 +97,7 @@ class Session:
         except TimeoutError as error:  # it never got its turn
             raise submission.expired(Unavailable("too many tasks wait before it")) from error
         if self._ended is not None and _new(answer):
-            await self._ended([task.id])
+            await self._run([task], self._ended)
         return answer
 
     async def submit_many(self, tasks: list[Task]) -> list[Accepted | Exception]:
@@ -114,8 +114,20 @@ class Session:
             ) from error
         if self._ended is not None:
             pairs = zip(tasks, answers, strict=True)
-            await self._ended([task.id for task, answer in pairs if _new(answer)])
+            await self._run([task for task, answer in pairs if _new(answer)], self._ended)
         return answers
+
+    async def _run(
+        self, tasks: list[Task], ended: Callable[[Collection[str]], Awaitable[None]]
+    ) -> None:
+        """Wait for the end of what runs within its submit."""
+        ids = [task.id for task in tasks]
+        try:
+            await ended(ids)
+        except asyncio.CancelledError as error:
+            what = ids[0] if len(ids) == 1 else f"{len(ids)} tasks"
+            text = f"submit of {what} was cancelled; it was accepted, and runs on"
+            raise asyncio.CancelledError(text, *ids) from error
 
     def _until(self) -> float:
         return self._retrying.runtime.clock() + self._retrying.deadline

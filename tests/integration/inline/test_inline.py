@@ -273,7 +273,7 @@ async def test_a_submit_that_is_cancelled_leaves_the_handler_running() -> None:
         submitting = asyncio.create_task(job.options(id="x").submit())
         await begun.wait()
         submitting.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError, match="job:x was cancelled; it was accepted"):
             await submitting
         go.set()
         await app.handle("job:x").result(20)
