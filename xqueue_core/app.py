@@ -16,11 +16,12 @@ from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.options import TaskOptions
 from xqueue_core.client.sync.app import SyncApp
 from xqueue_core.client.tasks import Tasks
-from xqueue_core.connect import BackendCache, Connection, check_names, connect
+from xqueue_core.connect import INLINE, BackendCache, Connection, check_names, connect
 from xqueue_core.handle import Handle, any_json
 from xqueue_core.ids import check_type, make_id, split_id
 from xqueue_core.loading import loading
 from xqueue_core.payload import encode_json
+from xqueue_core.tested import Tested
 
 if TYPE_CHECKING:
     from typing import Self
@@ -33,15 +34,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class XQueue(Declares):
+class XQueue(Declares, Tested):
     """One application: its task types, its broker.
 
     Making one reads nothing and connects to nothing. Connections are opened at the first use,
     one for each event loop, and closed by ``async with app:`` or :meth:`aclose`.
 
     Args:
-        url: the broker, for example ``sqlite:///jobs.db`` or, for tests, ``memory://``; by default
-            what is configured, and without configuration ``sqlite:///xqueue.db``.
+        url: the broker, for example ``sqlite:///jobs.db``, ``memory://`` or, to run each task
+            within its submit, ``inline://``; by default what is configured, and without
+            configuration ``sqlite:///xqueue.db``.
         accept_without: names of abilities that the broker may lack; one that lacks another is
             refused when it is opened.
         middleware: ``async def mw(ctx, call_next)``, the outermost first: run by workers around
@@ -166,6 +168,8 @@ class XQueue(Declares):
             UnknownSetting: a keyword, or a key of the file, is not known.
             ConfigError: a value is wrong.
         """
+        if self._testing is not None:
+            return self._testing.settings
         if self._settings is None:
             with loading:
                 from xqueue_core.settings import load_settings
@@ -184,7 +188,14 @@ class XQueue(Declares):
             Unsupported: the broker lacks what ``accept_without`` does not name.
             Unavailable: the broker does not answer.
         """
-        return connect(self.settings(), self._backends, self._accept_without, role)
+        if self._testing is not None:
+            return self._testing.connect(role)
+        settings = self.settings()
+        if settings.url.startswith(INLINE):
+            from xqueue_core.inline import connect_inline
+
+            return connect_inline(self, role)
+        return connect(settings, self._backends, self._accept_without, role)
 
     async def __aenter__(self) -> Self:
         """Open the connection of this event loop now, so that what is wrong shows now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,13 @@ logger = logging.getLogger("xqueue")
 #: Which ability rests on which face; those not named rest on the queue.
 _FACE_OF = {Ability.VIEW: "view", Ability.LIMITS: "semaphore", Ability.EVENTS: "notifier"}
 
+#: What runs each task within its submit; see :mod:`xqueue_core.inline`.
+INLINE = "inline://"
+NO_BROKER = (
+    "inline:// is no broker: each task runs within its submit, by no worker, and limits, events "
+    "or views of others cannot be there; for workers name a broker, such as sqlite:///xqueue.db"
+)
+
 #: Settings of the app that a backend takes over if its own model has a field of that name.
 _SHARED = ("namespace", "durability", "event_retention", "dedupe_horizon")
 
@@ -37,6 +44,8 @@ class Connection:
     faces: Faces
     capabilities: Capabilities
     settings: Settings
+    #: Waits until tasks have ended that were put here; None: a worker runs them, sooner or later.
+    ended: Callable[[Collection[str]], Awaitable[None]] | None = None
 
 
 class ProcessLock:
@@ -74,6 +83,10 @@ class BackendCache:
             if name not in self._made:
                 self._made[name] = self._loaded(name)
             return self._made[name]
+
+    def locked(self) -> threading.RLock:
+        """A lock for steps on a store in memory that no other thread is to see between."""
+        return self._lock.own()
 
     def unsaid(self, text: str) -> bool:
         """True at the first call with this text in this process."""
@@ -163,6 +176,8 @@ def _resolved(settings: Settings, url: str, backends: BackendCache) -> tuple[Bac
     """The backend behind a URL, and its own settings."""
     from xqueue_core.settings import backend_name, backend_settings
 
+    if url.startswith(INLINE):
+        raise ConfigError(NO_BROKER)
     backend = backends.get(backend_name(url))
     return backend, _with_shared(settings, backend_settings(settings, url, backend.Settings))
 

@@ -10,7 +10,11 @@ from xqueue_core.task import Progress
 from xqueue_core.text import storable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from xqueue_core.calls import Delivery
+    from xqueue_core.task import Slot
+    from xqueue_core.testing.contexts import RehearsedContext
 
 
 class Run(Protocol):
@@ -137,24 +141,51 @@ class Context:
     def __repr__(self) -> str:
         return f"<Context {self.id} attempt {self.attempt}>"
 
-    @classmethod
-    def for_test(cls, id: str = "test:0", attempt: int = 1, **headers: str) -> Context:
-        """A context to call a handler with in a test: it reports nothing and is never told."""
-        from xqueue_core.calls import Delivery
-        from xqueue_core.task import Task
+    @staticmethod
+    def for_test(
+        id: str = "test:0",
+        attempt: int = 1,
+        *,
+        lane: str | None = None,
+        token: int = 1,
+        accepted_at: float = 0.0,
+        headers: Mapping[str, str] | None = None,
+        remaining: float | None = None,
+        state: Any = None,
+        slot: Slot | datetime | None = None,
+        app: Any = None,
+        worker: str = "test",
+    ) -> RehearsedContext:
+        """A context to call a handler with in a test, without any queue.
 
-        task = Task(id=id, lane=id.partition(":")[0], headers=headers)
-        return cls(Delivery(task=task, token=1, attempt=attempt), _Still(), "test")
+        It keeps what is reported as ``ctx.reported``, says that the handler is to end from
+        ``ctx.tell()`` on, and that so many seconds are left by ``ctx.leave(seconds)``.
 
+        Args:
+            id: the full id, which tells the type.
+            attempt: 1 or more.
+            lane: by default named like the type.
+            token, accepted_at, headers, state, app, worker: see the attributes.
+            remaining: seconds until the time-out; None: there is none.
+            slot: of a recurring schedule; a datetime stands for a slot at that time of a schedule
+                named like the type.
 
-class _Still:
-    """A run in a test: nobody watches it."""
+        Raises:
+            InvalidTask: ``id`` is none.
+            ConfigError: there is no such attempt, or the time of the slot has no zone.
+        """
+        from xqueue_core.testing.contexts import RehearsedContext
 
-    def told(self) -> bool:
-        return False
-
-    def left(self) -> float | None:
-        return None
-
-    def report(self, progress: Progress) -> None:
-        pass
+        return RehearsedContext(
+            id,
+            attempt,
+            lane=lane,
+            token=token,
+            accepted_at=accepted_at,
+            headers=headers,
+            remaining=remaining,
+            state=state,
+            slot=slot,
+            app=app,
+            worker=worker,
+        )

@@ -66,9 +66,10 @@ Check = Callable[[Path, Path], dict[int, str]]
 CHECKERS = [pytest.param(mypy, id="mypy"), pytest.param(pyright, id="pyright")]
 
 
+@pytest.mark.parametrize("page", ["good.py", "rehearsed.py"])
 @pytest.mark.parametrize("check", CHECKERS)
-def test_right_calls_pass(check: Check, tmp_path: Path) -> None:
-    assert check(HERE / "good.py", tmp_path) == {}
+def test_right_calls_pass(check: Check, page: str, tmp_path: Path) -> None:
+    assert check(HERE / page, tmp_path) == {}
 
 
 @pytest.mark.parametrize("check", CHECKERS)

@@ -98,6 +98,16 @@ class Batcher(Generic[T, R]):
             room.cancel()
         self._waiting.clear()
 
+    def abandon(self) -> None:
+        """:meth:`close`, without a wait for the end."""
+        if self._sender is not None:
+            self._sender.cancel()
+        for _, answer in self._waiting:
+            answer.cancel()
+        for room in self._room:
+            room.cancel()
+        self._waiting.clear()
+
     async def _have_room(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room.append(future)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from xqueue_core.client.options import TaskOptions
@@ -13,24 +13,72 @@ from xqueue_core.errors import InvalidTask
 from xqueue_core.handle import Decode, Handle
 from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import Id
-from xqueue_core.payload import JSON, check_size
+from xqueue_core.payload import JSON, check_size, decode_json, json_decoder
 from xqueue_core.task import Task
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
+#: Options by which two tasks can differ, besides ids and keys.
+OPTIONS = (
+    "priority",
+    "max_retry",
+    "queue_timeout",
+    "process_timeout",
+    "delay",
+    "run_at",
+    "unique_for",
+    "headers",
+    "result_ttl",
+)
+_PLAIN = TaskOptions()
+_any_json = json_decoder(dict[str, Any])
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Call(Generic[R_co]):
     """One task, checked and encoded. Submitting the same call twice gives one task."""
 
     task: Task
     decode: Decode[R_co]
+    spec: HandlerSpec | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
         """The task's id."""
         return self.task.id
+
+    def __repr__(self) -> str:
+        arguments: Any = self.task.payload
+        if self.spec is not None:
+            arguments = self.spec.arguments(self.task.payload, self.task.content_type)
+        elif self.task.content_type == JSON:
+            arguments = decode_json(self.task.payload, _any_json)
+        return described(self.task, self.spec, arguments)
+
+
+def described(task: Task, spec: HandlerSpec | None, arguments: Any) -> str:
+    """A task as the call that makes it: ``thumbnail.options(delay=60.0).call(path='a.png')``.
+
+    Options are named if the type does not have them by itself.
+    """
+    usual = _PLAIN if spec is None else spec.options
+    said = {name: getattr(task, name) for name in OPTIONS}
+    told = {name: value for name, value in said.items() if value != getattr(usual, name)}
+    if named(task):
+        told["id"] = task.id.partition(":")[2]
+    options = f".options({_given(told)})" if told else ""
+    shown = _given(arguments) if isinstance(arguments, dict) else repr(arguments)
+    return f"{task.type}{options}.call({shown})"
+
+
+def named(task: Task) -> bool:
+    """True if its id was given, not generated."""
+    return task.remember and task.unique_key is None
+
+
+def _given(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 def make_task(
@@ -71,7 +119,7 @@ def make_call(
     task.key = spec.key_of(arguments)
     if task.key is not None:
         task.key_limit = spec.key_concurrency
-    return Call(task, spec.decode_result)
+    return Call(task, spec.decode_result, spec)
 
 
 def listed(calls: Iterable[Call[R]]) -> list[Call[R]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from xqueue_core.calls import Accepted, Put
@@ -26,7 +27,8 @@ class Client:
     """
 
     def __init__(self, connect: Connect, retrying: Retrying | None = None) -> None:
-        self._sessions = Sessions(connect, retrying or Retrying())
+        self._connect, self._retrying = connect, retrying or Retrying()
+        self._sessions = Sessions(self._connect, self._retrying)
         self.uuid = Uuid7()
         self.elsewhere = Elsewhere()  # for plain code, and callers on trio
 
@@ -63,6 +65,18 @@ class Client:
     def handle(self, id: str, decode: Decode[Any] = any_json) -> Handle[Any]:
         """A handle for any task."""
         return Handle(self, id, decode)
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Within, nothing is open; what is opened within is closed at the end, on every loop."""
+        sessions, elsewhere = self._sessions, self.elsewhere
+        self._sessions, self.elsewhere = Sessions(self._connect, self._retrying), Elsewhere()
+        try:
+            yield
+        finally:
+            self._sessions.abandon()
+            self.elsewhere.stop()
+            self._sessions, self.elsewhere = sessions, elsewhere
 
     async def close(self) -> None:
         """Close what is open on the running event loop; on trio, what is open elsewhere."""

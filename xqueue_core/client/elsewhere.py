@@ -37,6 +37,7 @@ class Elsewhere:
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._last: threading.Thread | None = None  # which may not have ended yet, when given up
         #: Kept, for a loop that the garbage collector finds takes itself out of the selector
         #: that parent and child share.
         self._inherited: list[object] = []
@@ -114,6 +115,21 @@ class Elsewhere:
         finally:
             self._leave(stream, loop)
 
+    def stop(self) -> None:
+        """End the thread, if there is one in this process, whatever is under way there.
+
+        Whoever waits for that is told by Unavailable. Waits 5 s at most for the thread's end.
+        """
+        with self._lock.own():
+            if self._pid != os.getpid():
+                return
+            loop, thread = self._loop, self._last
+            self._loop = self._thread = None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(LONGEST_END)
+
     # -- the thread -------------------------------------------------------------------------------
 
     def _begun(
@@ -141,7 +157,7 @@ class Elsewhere:
                     target=_serve, args=(loop,), name="xqueue-client", daemon=True
                 )
                 self._thread.start()
-                self._loop = loop
+                self._loop, self._last = loop, self._thread
             return self._loop
 
     def _given_up(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TypeVar
 
-from xqueue_core.calls import Accepted, AnyCommand, Verdict
+from xqueue_core.calls import Accepted, AnyCommand, Put, Verdict
 from xqueue_core.client.batcher import Batcher
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.client.sending import Sender, Submission
@@ -37,6 +37,7 @@ class Session:
         self._ready: asyncio.Future[Connection] | None = None
         self._holder: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._ended: Callable[[Collection[str]], Awaitable[None]] | None = None
         self._batcher: Batcher[Submission, Accepted] = Batcher(
             Sender(self.connection, retrying).flush
         )
@@ -58,6 +59,7 @@ class Session:
         """Keep the connection open until the session closes."""
         try:
             async with self._connect() as connection:
+                self._ended = connection.ended
                 ready.set_result(connection)
                 await self._closing.wait()
         except asyncio.CancelledError:
@@ -89,24 +91,43 @@ class Session:
         submission = Submission(task, self._until())
         try:
             async with asyncio.timeout(self._retrying.deadline + CLOSING):
-                return await self._batcher.add(submission)
+                answer = await self._batcher.add(submission)
         except asyncio.CancelledError as error:
             raise cancelled(submission) from error
         except TimeoutError as error:  # it never got its turn
             raise submission.expired(Unavailable("too many tasks wait before it")) from error
+        if self._ended is not None and _new(answer):
+            await self._run([task], self._ended)
+        return answer
 
     async def submit_many(self, tasks: list[Task]) -> list[Accepted | Exception]:
         """Get many tasks accepted; each answer, or what :meth:`submit` would have raised."""
         until = self._until()
         submissions = [Submission(task, until) for task in tasks]
         try:
-            return await self._batcher.add_many(submissions)
+            answers = await self._batcher.add_many(submissions)
         except asyncio.CancelledError as error:
             sent = sum(one.sent for one in submissions)
             raise asyncio.CancelledError(
                 f"submit of {len(tasks)} tasks was cancelled, outcome unknown of {sent}",
                 *[one.task.id for one in submissions if one.sent],
             ) from error
+        if self._ended is not None:
+            pairs = zip(tasks, answers, strict=True)
+            await self._run([task for task, answer in pairs if _new(answer)], self._ended)
+        return answers
+
+    async def _run(
+        self, tasks: list[Task], ended: Callable[[Collection[str]], Awaitable[None]]
+    ) -> None:
+        """Wait for the end of what runs within its submit."""
+        ids = [task.id for task in tasks]
+        try:
+            await ended(ids)
+        except asyncio.CancelledError as error:
+            what = ids[0] if len(ids) == 1 else f"{len(ids)} tasks"
+            text = f"submit of {what} was cancelled; it was accepted, and runs on"
+            raise asyncio.CancelledError(text, *ids) from error
 
     def _until(self) -> float:
         return self._retrying.runtime.clock() + self._retrying.deadline
@@ -139,6 +160,20 @@ class Session:
             await asyncio.wait([self._holder], timeout=CLOSING)
             self._holder.cancel()
             await asyncio.wait([self._holder], timeout=CLOSING)
+
+    def abandon(self) -> None:
+        """Cancel everything, without a wait for its end; on its loop, or while that stands still.
+
+        Callers that wait for an answer are cancelled.
+        """
+        self._batcher.abandon()
+        self.watcher.abandon()
+        if self._holder is not None:
+            self._holder.cancel()
+
+
+def _new(answer: Accepted | Exception) -> bool:
+    return isinstance(answer, Accepted) and answer.put is Put.NEW
 
 
 def cancelled(submission: Submission) -> asyncio.CancelledError:
@@ -190,6 +225,17 @@ class Sessions:
                 self._open = {one: held for one, held in self._open.items() if one is not loop}
         if session is not None:
             await session.close()
+
+    def abandon(self) -> None:
+        """Cancel what every session does, on whatever loop: that ends when its loop goes on."""
+        own = asyncio._get_running_loop()
+        for loop, session in self._open.items():
+            with suppress(RuntimeError):  # it is closed, and whatever was on it has ended
+                if loop is own:
+                    session.abandon()
+                else:
+                    loop.call_soon_threadsafe(session.abandon)
+        self._open = {}
 
 
 def _running() -> asyncio.AbstractEventLoop:

@@ -112,6 +112,15 @@ class Watcher:
             for future in wait.futures:
                 future.cancel()
 
+    def abandon(self) -> None:
+        """:meth:`close`, without a wait for the end."""
+        for task in self._tasks:
+            task.cancel()
+        self._looks.abandon()
+        for wait in self._waits.values():
+            for future in wait.futures:
+                future.cancel()
+
     def _begin(self) -> None:
         if not self._tasks:
             self._round = 0

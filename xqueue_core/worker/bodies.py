@@ -67,6 +67,7 @@ class Bodies:
         self._largest = options.max_result
         self._clock = tools.clock
         self._random = tools.random.random
+        self._told = tools.raised
         self._reporter = reporter
         self._worker = worker
         self._app = app
@@ -98,6 +99,7 @@ class Bodies:
 
     def raised(self, job: Job, error: BaseException) -> AnyOutcome | None:
         """The handler raised; None if there is nothing to settle."""
+        self._told(job.id, error)
         if isinstance(error, FailedElsewhere | StoppedElsewhere):
             return error.outcome  # and it was logged there
         outcome = of_error(job, plain_cancel(error, self._cancelled), self._random)

@@ -53,7 +53,7 @@ class Life:
         self._engine = engine
         self._semaphore = semaphore
         self._busy = busy
-        self._scheduler = scheduler
+        self.scheduler = scheduler
         self._tools = engine.tools
         self._asked = False
         self._hurry = asyncio.Event()
@@ -140,8 +140,8 @@ class Life:
             await self._until(engine.limiter.declare, waiting)
             await self._until(engine.renewal.renew, waiting)
             await engine.keeper.register()  # now it can say where what it will run is counted
-            if self._scheduler is not None:
-                await self._until(self._scheduler.begin)
+            if self.scheduler is not None:
+                await self._until(self.scheduler.begin)
         finally:
             await ended([beating])
 
@@ -185,8 +185,8 @@ class Life:
         ]
         if self._busy is not None or engine.options.min_concurrency is not None:
             duties.append(Pacing(engine, self._busy).run())
-        if self._scheduler is not None:
-            duties.append(self._scheduler.run())
+        if self.scheduler is not None:
+            duties.append(self.scheduler.run())
         if engine.faces.semaphore is None:
             return duties
         return [

@@ -61,6 +61,19 @@ class Scheduler:
         for entry in self._entries:
             entry.task(0.0, self._uuid)  # what is wrong with its call shows now
 
+    @property
+    def wake(self) -> float:
+        """When the next slot is to be looked after, by the broker's clock; infinite: never."""
+        return min((entry.wake for entry in self._entries), default=math.inf)
+
+    def alone(self) -> None:
+        """No other worker fires these schedules: fire each slot at its time, as its owner does.
+
+        Until a call to the broker fails.
+        """
+        for entry in self._entries:
+            entry.own()
+
     async def begin(self) -> None:
         """Announce all schedules, so that their slots count from now on.
 
@@ -88,8 +101,7 @@ class Scheduler:
                 backoff.reset()
 
     def _pause(self) -> float:
-        wake = min((entry.wake for entry in self._entries), default=math.inf)
-        left = min(wake - self._time.now(), self._announce_at - self._tools.clock())
+        left = min(self.wake - self._time.now(), self._announce_at - self._tools.clock())
         return min(max(left, SHORTEST), LONGEST)
 
     async def _turn(self) -> None:
@@ -219,6 +231,11 @@ class _Entry:
         gave_way = answer.put is Put.DUPLICATE and answer.of not in ("", task.id)
         self.mine = gave_way or answer.put in (Put.NEW, Put.UNDECIDED)
         self._passed(at)
+
+    def own(self) -> None:
+        """This worker is to fire the next slot."""
+        self.mine = True
+        self.wake = self._next
 
     def lost_contact(self) -> None:
         """A call failed: others may have fired since, and silence says nothing."""

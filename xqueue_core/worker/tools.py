@@ -15,14 +15,22 @@ def steady() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+def unheeded(id: str, error: BaseException) -> None:
+    """Do nothing."""
+
+
 @dataclass(slots=True, frozen=True)
 class Tools:
-    """Clock, sleep and randomness. ``clock`` is shared by both sides of the crossing."""
+    """Clock, sleep and randomness. ``clock`` is shared by both sides of the crossing.
+
+    ``raised`` is told, in whatever thread that was, of what an attempt at this task has raised.
+    """
 
     clock: Callable[[], float] = steady
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: random.Random = field(default_factory=random.Random)
+    raised: Callable[[str, BaseException], None] = unheeded
 
 
 class Backoff:

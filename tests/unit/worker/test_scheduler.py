@@ -129,3 +129,25 @@ def test_a_broker_whose_clock_is_set() -> None:
         assert fleet.wall() - 13 < slots[-1] <= fleet.wall()
 
     run(main())
+
+
+def test_a_worker_that_is_alone_fires_its_first_slot_in_time() -> None:
+    """It has nobody to leave the slot to, as it does for as long as others may be there."""
+
+    async def main() -> list[float]:
+        lateness: list[float] = []
+        for alone in (False, True):
+            fleet = Fleet()
+            worker = await fleet.start(every(10))
+            await asyncio.sleep(0.5)
+            if alone and worker.life.scheduler is not None:
+                worker.life.scheduler.alone()
+                assert worker.life.scheduler.wake % 10 == 0
+            await asyncio.sleep(11)
+            await fleet.stop()
+            lateness.append(min(at - slot for at, slot in fleet.runs))
+        return lateness
+
+    shared, alone = run(main())
+    assert shared > 0.05
+    assert alone < 0.005
