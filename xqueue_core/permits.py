@@ -78,3 +78,6 @@ class KeyInfo(msgspec.Struct, kw_only=True):
     version: int = 0  # as :meth:`Semaphore.renew` tells it
     holders: dict[str, str] = {}  # request id -> worker
     waiters: list[str] = []  # request ids, first come first
+    #: Request id -> the most seconds from this answer until the permit expires if its worker,
+    #: and no other, does not renew any more. Without those of whom it cannot be told.
+    expires_in: dict[str, float] = {}
