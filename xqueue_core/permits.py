@@ -7,6 +7,16 @@ from enum import StrEnum
 import msgspec
 
 
+def lane_key(lane: str) -> str:
+    """The semaphore's key for the limit of a lane."""
+    return f"lane:{lane}"
+
+
+def task_key(lane: str, key: str) -> str:
+    """The semaphore's key for a task's key: its limit counts within its lane."""
+    return f"key:{lane}:{key}"
+
+
 class Request(msgspec.Struct, kw_only=True):
     """Asks for one permit of ``key``. ``id`` is new for each wish and makes asking idempotent.
 

@@ -9,7 +9,7 @@ import pytest
 
 from support.slow_records import SlowRecords
 from support.stores import FakeClock, open_records
-from xqueue_core.calls import Beat, Cancel, Order, Pause, Resume, Settle, Want
+from xqueue_core.calls import Beat, Cancel, Order, Pause, Settle, Want
 from xqueue_core.errors import ConfigError
 from xqueue_core.stored import listing
 from xqueue_core.stored.bell import LocalBell
@@ -381,45 +381,3 @@ async def test_schedules_that_have_fired(
     await queue.put([task("a:1", slot=Slot("nightly", 3, at), run_at=at)])
     [schedule] = await view.schedules()
     assert (schedule.name, schedule.version, schedule.last) == ("nightly", 3, at)
-
-
-# -- what a waiting task waits for ---------------------------------------------------------------
-
-
-async def test_ranks_are_in_the_order_in_which_tasks_are_leased(
-    queue: StoredQueue, view: StoredView, clock: FakeClock
-) -> None:
-    await queue.put([task("a:later", delay=1.0), task("a:1"), task("a:2")])
-    clock.wall += 2
-    await queue.maintain(1.0)
-    await queue.put([task("a:3", priority=1), task("a:4")])
-    waiting = await pages(view, Filter(states=frozenset({State.PENDING})), 10)
-    order = sorted(waiting, key=lambda one: (-one.task.priority if one.task else 0, one.rank))
-    leased = [id for id, _ in await Worker(queue).lease("a", 10)]
-    assert ids(order) == leased == ["a:3", "a:1", "a:2", "a:later", "a:4"]
-    assert all(one.rank > 0 for one in waiting)
-
-
-async def test_a_waiting_task_tells_when_it_expires(
-    queue: StoredQueue, view: StoredView, clock: FakeClock
-) -> None:
-    await queue.put(
-        [
-            task("a:now", queue_timeout=60.0),
-            task("a:later", queue_timeout=60.0, delay=100.0),
-            task("a:never"),
-        ]
-    )
-    start = clock.wall
-
-    async def left() -> list[float]:
-        found = await view.find(["a:now", "a:later", "a:never"])
-        return [one.expires_at - start if one and one.expires_at else 0.0 for one in found]
-
-    assert await left() == pytest.approx([60.0, 160.0, 0.0])
-    await queue.control([Pause("a")])
-    clock.wall += 30
-    assert await left() == pytest.approx([90.0, 160.0, 0.0])  # it stands still
-    await queue.control([Resume("a")])
-    await Worker(queue).lease("a", 1)
-    assert await left() == pytest.approx([0.0, 160.0, 0.0])  # what was leased does not wait

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xqueue_core.permits import lane_key
+
 if TYPE_CHECKING:
     from xqueue_core.permits import Request
     from xqueue_core.worker.grip import Grip
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
 UNLIMITED = 1 << 30
 #: Permits asked for at first, where the lane's limit was declared by someone else.
 FIRST = 8
-
-
-def lane_key(lane: str) -> str:
-    """The semaphore's key for a lane."""
-    return f"lane:{lane}"
 
 
 @dataclass(slots=True)
