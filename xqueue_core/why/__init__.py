@@ -31,7 +31,7 @@ from xqueue_core.why.reasons import (
     Reason,
     Unknown,
 )
-from xqueue_core.why.running import CancelRequested, Overdue, Processing, Silent
+from xqueue_core.why.running import CancelRequested, Fetched, Overdue, Processing, Silent
 
 if TYPE_CHECKING:
     from xqueue_core.abc import Faces
@@ -49,6 +49,7 @@ __all__ = [
     "Evidence",
     "Expiring",
     "Fault",
+    "Fetched",
     "HandedBack",
     "Holder",
     "KeyLimit",

@@ -54,6 +54,8 @@ class Evidence(msgspec.Struct, kw_only=True):
         key_limit: the limit of its key; None if it has none, or as above.
         line: how many wait in its key's line; None if that is not known.
         ahead: who comes before it; None if that is not known or of no interest.
+        held: how many tasks its worker had at its last heartbeat, of those it has now, if it had
+            this one; else None.
         untold: what cannot be known, and why.
         where: the broker, for sentences.
     """
@@ -68,6 +70,7 @@ class Evidence(msgspec.Struct, kw_only=True):
     key_limit: KeyInfo | None = None
     line: int | None = None
     ahead: Ahead | None = None
+    held: int | None = None
     untold: list[CannotTell] = []
     where: str = ""
 
@@ -76,6 +79,18 @@ class Evidence(msgspec.Struct, kw_only=True):
         """The ledger of the task's lane."""
         lanes = self.stats.lanes if self.stats is not None else {}
         return lanes.get(self.info.lane if self.info else "", LaneStats())
+
+    @property
+    def worker(self) -> WorkerInfo | None:
+        """The worker that has the task; None if it is not known."""
+        name = self.info.worker if self.info is not None else ""
+        return next((one for one in self.workers or [] if one.beat.worker == name), None)
+
+    @property
+    def waits_there(self) -> bool:
+        """True if its worker has more tasks than it runs, so that this one may wait there."""
+        worker = self.worker
+        return worker is not None and self.held is not None and self.held > worker.beat.running
 
     @property
     def leasable(self) -> int | None:
@@ -155,6 +170,9 @@ async def _around(
     workers = await _asked(found, "workers", view.workers)
     found.workers = None if workers is None else list(workers)
     if info.state is State.PROCESSING:
+        found.held = await _held(found, info, view)
+        if found.waits_there:
+            await _limits(found, info, faces.semaphore)
         return found
     await _limits(found, info, faces.semaphore)
     if info.waiting_for:
@@ -190,6 +208,28 @@ async def _limits(found: Evidence, info: TaskInfo, semaphore: Semaphore | None) 
         except TimeoutError:
             why = f"the semaphore has not answered within {PATIENCE:g} s"
     found.untold.append(CannotTell(what="limits", why=why))
+
+
+async def _held(found: Evidence, info: TaskInfo, view: TaskView) -> int | None:
+    """How many tasks its worker had at its last heartbeat, which tells how many of them run."""
+    worker = found.worker
+    if worker is None or not worker.alive or info.progress is not None:
+        return None
+    heard_at = found.at - worker.seen_ago
+    if info.started_at >= heard_at:
+        return None
+    lanes = frozenset({info.lane, *worker.beat.lanes})
+    wanted = Filter(states=frozenset({State.PROCESSING}), lanes=lanes)
+    held, after = 0, None
+    for _ in range(LOOKED // PAGE):
+        try:
+            page = await view.list(wanted, after, PAGE)
+        except Unsupported:
+            return None
+        held += sum(one.worker == info.worker and one.started_at < heard_at for one in page.items)
+        if (after := page.next) is None:
+            return held
+    return None
 
 
 async def _line(queue: TaskQueue, info: TaskInfo) -> int | None:

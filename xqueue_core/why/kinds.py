@@ -15,7 +15,7 @@ from xqueue_core.why.reasons import (
     Quarantined,
     Unknown,
 )
-from xqueue_core.why.running import CancelRequested, Overdue, Processing, Silent
+from xqueue_core.why.running import CancelRequested, Fetched, Overdue, Processing, Silent
 
 AnyReason = (
     Behind
@@ -26,6 +26,7 @@ AnyReason = (
     | Duplicate
     | Ended
     | Expiring
+    | Fetched
     | HandedBack
     | KeyLimit
     | LaneLimit

@@ -5,15 +5,15 @@ from __future__ import annotations
 from xqueue_core.task import Progress
 from xqueue_core.views import TaskInfo, WorkerInfo
 from xqueue_core.why.evidence import Evidence
+from xqueue_core.why.holding import lane_limit
 from xqueue_core.why.kinds import AnyReason
 from xqueue_core.why.past import lost
-from xqueue_core.why.running import CancelRequested, Overdue, Processing, Silent
+from xqueue_core.why.running import CancelRequested, Fetched, Overdue, Processing, Silent
 
 
 def leased(evidence: Evidence, info: TaskInfo) -> list[AnyReason]:
     """Why it has not ended; the last but for the past is always that a worker has it."""
-    workers = evidence.workers or []
-    mine = next((one for one in workers if one.beat.worker == info.worker), None)
+    mine = evidence.worker
     found: list[AnyReason] = []
     if evidence.workers is not None and (silent := _silent(evidence, info, mine)) is not None:
         found.append(silent)
@@ -22,6 +22,17 @@ def leased(evidence: Evidence, info: TaskInfo) -> list[AnyReason]:
     if (overdue := _overdue(evidence, info, mine)) is not None:
         found.append(overdue)
     found.append(_processing(evidence, info))
+    if mine is not None and evidence.held is not None and evidence.waits_there:
+        found.append(
+            Fetched(
+                worker=info.worker,
+                holds=evidence.held,
+                running=mine.beat.running,
+                slots=mine.beat.slots,
+            )
+        )
+        if (full := lane_limit(evidence, info)) is not None:
+            found.append(full)
     if (losses := lost(info)) is not None:
         found.append(losses)
     return [*found, *evidence.untold]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xqueue_core.why.reasons import Reason
-from xqueue_core.why.words import moment, span
+from xqueue_core.why.words import many, moment, span
 
 
 class Processing(Reason, frozen=True, kw_only=True, tag="processing"):
@@ -28,6 +28,30 @@ class Processing(Reason, frozen=True, kw_only=True, tag="processing"):
         return (
             f"The worker {self.worker} has had it since {moment(self.since_at)}, for "
             f"{span(self.seconds)}, attempt {self.attempt}{of}{said}: it runs, or is about to."
+        )
+
+
+class Fetched(Reason, frozen=True, kw_only=True, tag="fetched"):
+    """Its worker has more tasks than it runs, so that it may wait there; by the last heartbeat.
+
+    Attributes:
+        holds: how many tasks the worker had then, of those it has now.
+        running: how many of its tasks had started.
+        slots: how many can run at once there; 0 if that is not told.
+    """
+
+    worker: str
+    holds: int
+    running: int
+    slots: int = 0
+
+    def _sentence(self) -> str:
+        full = self.slots and self.running >= self.slots
+        what = "a slot" if full else "a permit, a thread or a child process"
+        return (
+            f"{self.worker} has {many(self.holds, 'task')} and runs {self.running} of them, by its "
+            f"last heartbeat, so this one may be among those that wait there for {what}: wait, or "
+            "lower `prefetch` if another worker is idle."
         )
 
 

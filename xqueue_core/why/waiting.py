@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
-from xqueue_core.permits import KeyInfo
 from xqueue_core.task import State
 from xqueue_core.views import TaskInfo
 from xqueue_core.why.evidence import Evidence
+from xqueue_core.why.holding import key_limit, lane_limit
 from xqueue_core.why.kinds import AnyReason
-from xqueue_core.why.limits import Behind, Holder, KeyLimit, LaneLimit
+from xqueue_core.why.limits import Behind
 from xqueue_core.why.obstacles import Paused, Ready
 from xqueue_core.why.past import due, handed_back, lost
 from xqueue_core.why.reasons import Due, Expiring, HandedBack, Lost
@@ -64,18 +63,11 @@ def _standing(evidence: Evidence, info: TaskInfo, later: Due | None) -> Iterator
 
 def _passing(evidence: Evidence, info: TaskInfo) -> Iterator[AnyReason]:
     """What passes as others end."""
-    key = _key_limit(evidence, info)
+    key = key_limit(evidence, info)
     if key is not None and key.parked:
         yield key
-    lane = evidence.lane_limit
-    if lane is not None and lane.limit is not None and len(lane.holders) >= lane.limit:
-        yield LaneLimit(
-            lane=info.lane,
-            limit=lane.limit,
-            used=len(lane.holders),
-            pinned=lane.pinned,
-            holders=_holders(lane),
-        )
+    if (full := lane_limit(evidence, info)) is not None:
+        yield full
     if evidence.workers is not None:
         busy = Serving(info, evidence.workers).busy()
         if busy is not None:
@@ -91,44 +83,6 @@ def _passing(evidence: Evidence, info: TaskInfo) -> Iterator[AnyReason]:
             exact=ahead.exact,
             waiting=evidence.leasable,
         )
-
-
-def _key_limit(evidence: Evidence, info: TaskInfo) -> KeyLimit | None:
-    """Said if it is parked, or its key has no permit free."""
-    key = info.task.key if info.task is not None else None
-    parked = bool(info.waiting_for)
-    if key is None:
-        return None
-    permits, ahead = evidence.key_limit, evidence.ahead
-    known = parked and ahead is not None and ahead.exact
-    found = KeyLimit(
-        lane=info.lane,
-        key=key,
-        limit=permits.limit if permits is not None else None,
-        used=len(permits.holders) if permits is not None else None,
-        pinned=permits.pinned if permits is not None else False,
-        holders=_holders(permits),
-        parked=parked,
-        place=ahead.count + 1 if known and ahead is not None else None,
-        waiting=evidence.line,
-    )
-    return found if parked or found.full else None
-
-
-def _holders(permits: KeyInfo | None) -> tuple[Holder, ...]:
-    """Who holds how many permits, and how long they last; most permits first."""
-    if permits is None:
-        return ()
-    lasts: dict[str, float | None] = {}
-    for id, worker in permits.holders.items():
-        left = permits.expires_in.get(id)
-        before = lasts.get(worker, 0.0)
-        lasts[worker] = None if left is None or before is None else max(before, left)
-    counts = Counter(permits.holders.values())
-    return tuple(
-        Holder(worker=worker, permits=counts[worker], expires_in=lasts[worker])
-        for worker in sorted(counts, key=lambda one: (-counts[one], one))
-    )
 
 
 def _expiring(evidence: Evidence, info: TaskInfo) -> Expiring | None:

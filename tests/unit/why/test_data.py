@@ -22,6 +22,7 @@ from xqueue_core.why import (
     Evidence,
     Expiring,
     Fault,
+    Fetched,
     HandedBack,
     Holder,
     KeyLimit,
@@ -53,6 +54,7 @@ EACH: dict[str, Reason] = {
     "duplicate": Duplicate(id="t:1", of="t:2"),
     "ended": Ended(state=State.FAILED, fault=Fault(reason="exception", type="E", traceback="T")),
     "expiring": Expiring(expires_at=NOW, expires_in=3.0),
+    "fetched": Fetched(worker="w", holds=3, running=1, slots=1),
     "handed_back": HandedBack(reason="type", worker="w"),
     "key_limit": KeyLimit(lane="a", key="k", limit=1, used=3, holders=HOLDERS),
     "lane_limit": LaneLimit(lane="a", limit=3, used=3, holders=HOLDERS),
@@ -81,7 +83,7 @@ def test_a_reason_is_one_sentence_and_good_json(code: str) -> None:
     assert str(reason) == reason.text
     assert reason.text.endswith(".")
     assert not [bad for bad in ("  ", " ,", "None", "..", "\n", "{") if bad in reason.text]
-    assert not reason.text[0].islower() or reason.text.startswith("t:")
+    assert not reason.text[0].islower() or reason.text[:2] in ("t:", "w ")
     why = Why(id="t:1", state=State.PENDING, at=NOW, lane="a", reasons=[reason])
     plain = msgspec.to_builtins(why)
     assert plain["state"] == "pending"

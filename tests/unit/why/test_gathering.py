@@ -39,6 +39,7 @@ class View(FakeView):
         self.at = NOW
         self.row = TypeStats(pending=3)
         self.moves: list[TaskInfo] = []
+        self.wanted = Filter(states=frozenset({State.PENDING}), lanes=frozenset({LANE}))
 
     def _called(self, what: str) -> None:
         self.calls[what] += 1
@@ -54,7 +55,7 @@ class View(FakeView):
 
     async def list(self, filter: Filter, after: str | None, limit: int) -> Tasks:
         self._called("list")
-        assert filter == Filter(states=frozenset({State.PENDING}), lanes=frozenset({LANE}))
+        assert filter == self.wanted
         start = int(after or 0)
         end = start + limit
         return Tasks(self.others[start:end], str(end) if end < len(self.others) else None)
@@ -142,10 +143,40 @@ async def test_of_an_end_or_nothing_little_is_asked(broker: Broker) -> None:
 
 
 async def test_of_a_running_task_workers_are_asked_for(broker: Broker) -> None:
-    broker.has(info(State.PROCESSING))
+    broker.has(info(State.PROCESSING, worker="gone~1"))
     found = await broker.gather()
-    assert found.workers == [worker()]
+    assert (found.workers, found.held) == ([worker()], None)
     assert broker.calls == {"find": 2, "stats": 1, "workers": 1}
+
+
+async def test_what_its_worker_has_is_counted_as_of_its_last_heartbeat(broker: Broker) -> None:
+    def one(id: str, worker: str = "w~1", started: float = NOW - 30) -> TaskInfo:
+        found = info(State.PROCESSING, worker=worker, started_at=started)
+        return msgspec.structs.replace(found, id=id)  # type: ignore[no-any-return]
+
+    broker.view.wanted = Filter(states=frozenset({State.PROCESSING}), lanes=frozenset({LANE}))
+    mine = one("mail:1")
+    broker.has(mine)
+    broker.view.others = [mine, *(one(f"mail:a{n}") for n in range(9))]
+    broker.view.others += [one("mail:b", "w~2"), one("mail:c", started=NOW - 0.05)]
+    assert (await broker.gather()).held == 10  # one more than run
+    assert broker.calls == {"find": 2, "stats": 1, "workers": 1, "list": 1, "inspect": 1}
+    broker.view.others.pop(1)
+    found = await broker.gather()
+    assert (found.held, found.lane_limit) == (9, None)  # all of them run
+    assert broker.calls["inspect"] == 1
+    broker.has(one("mail:1", started=NOW - 0.05))
+    assert (await broker.gather()).held is None  # it came since
+
+
+async def test_what_its_worker_has_is_not_counted_without_end(broker: Broker) -> None:
+    broker.view.wanted = Filter(states=frozenset({State.PROCESSING}), lanes=frozenset({LANE}))
+    mine = info(State.PROCESSING, worker="w~1", started_at=NOW - 30)
+    broker.has(mine)
+    broker.view.others = [mine] * 5000
+    assert (await broker.gather()).held is None
+    broker.view.lacks = {"list"}
+    assert (await broker.gather()).held is None
 
 
 async def test_of_a_waiting_task_everything_is_asked_once(broker: Broker) -> None:

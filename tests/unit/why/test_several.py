@@ -18,6 +18,7 @@ from xqueue_core.task import Progress, State
 from xqueue_core.why import (
     Ahead,
     CannotTell,
+    Fetched,
     Overdue,
     Processing,
     Silent,
@@ -86,6 +87,20 @@ def test_a_cancel_that_is_not_obeyed_yet() -> None:
     found = evidence(leased(cancel_requested=True))
     assert codes(found) == ["cancel_requested", "processing"]
     assert "the worker w~1 is told with its next heartbeat" in first(found).text
+
+
+def test_a_task_fetched_ahead_says_that_it_may_wait_there() -> None:
+    found = evidence(leased(), held=12, workers=[worker(running=10)])
+    assert codes(found) == ["processing", "fetched"]
+    assert reasons(found)[1] == Fetched(worker="w~1", holds=12, running=10, slots=10)
+    assert "w~1 has 12 tasks and runs 10 of them, by its last heartbeat" in reasons(found)[1].text
+    assert "wait there for a slot:" in reasons(found)[1].text
+    found.lane_limit = limit("lane:mail", 1, "w~1")
+    assert codes(found) == ["processing", "fetched", "lane_limit"]
+    idle = evidence(leased(), held=12)
+    assert "for a permit, a thread or a child process:" in reasons(idle)[1].text
+    found.held = 10
+    assert codes(found) == ["processing"]
 
 
 def test_a_running_suspect_says_so() -> None:
