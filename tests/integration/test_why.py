@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import pytest
+import trio
 
+from support.apps import make_app
 from support.workers import until, working
 from xqueue_core import Context, Handle, RetryPolicy, State, XQueue
 from xqueue_core.calls import Order, Pause, Resume
@@ -337,3 +339,17 @@ async def test_nothing_in_the_way_is_said_of_what_is_about_to_start(app: XQueue)
         await until("it has run", done, every=0.0)
     assert seen <= {Due, Ready, Processing, Fetched, Ended}
     assert {Due, Ended} <= seen
+
+
+def test_it_can_be_asked_on_trio(url: str) -> None:
+    async def main() -> None:
+        app = make_app(url)
+
+        @app.task
+        async def job() -> None: ...
+
+        why = await (await job.submit()).why()
+        assert [one.code for one in why.reasons] == ["no_worker"]
+        await app.aclose()
+
+    trio.run(main)

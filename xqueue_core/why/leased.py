@@ -39,7 +39,8 @@ def leased(evidence: Evidence, info: TaskInfo) -> list[AnyReason]:
 
 
 def _silent(evidence: Evidence, info: TaskInfo, mine: WorkerInfo | None) -> Silent | None:
-    living = sum(one.alive for one in evidence.workers or [])
+    others = [one for one in evidence.workers or [] if one.beat.worker != info.worker]
+    living = sum(one.alive for one in others)
     if mine is None:
         return Silent(worker=info.worker, seen_ago=None, living=living)
     if mine.alive and mine.seen_ago <= patience(mine):

@@ -85,7 +85,7 @@ class Silent(Reason, frozen=True, kw_only=True, tag="worker_silent"):
     Attributes:
         seen_ago: seconds since its last heartbeat; None if it is not registered any more.
         lost_in: seconds until it counts as lost if none comes; 0 if it does.
-        living: how many workers live that may give the task to others.
+        living: how many other workers live, which then take the task up.
     """
 
     worker: str

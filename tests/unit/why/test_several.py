@@ -66,7 +66,7 @@ def test_a_task_that_outlives_its_time_out() -> None:
 def test_a_worker_that_was_not_heard_of() -> None:
     found = evidence(leased(), workers=[worker(seen_ago=6.0)])
     assert codes(found) == ["worker_silent", "processing"]
-    assert first(found) == Silent(worker="w~1", seen_ago=6.0, lost_in=9.0, living=1)
+    assert first(found) == Silent(worker="w~1", seen_ago=6.0, lost_in=9.0, living=0)
     assert "last heard of 6 s ago: it counts as lost in 9 s" in first(found).text
     found.workers = [worker(seen_ago=2.9)]
     assert codes(found) == ["processing"]
