@@ -70,10 +70,16 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Tasks(msgspec.Struct):
-    """A page of tasks; ``next`` is None at the end."""
+    """A page of tasks; ``next`` is None at the end.
+
+    ``in_order``: in this listing the tasks of one lane that may be leased come in the order in
+    which they would be, and those parked behind one key in the order of its line. So whoever
+    wants to know what comes before a task need not read on behind it.
+    """
 
     items: list[TaskInfo]
     next: str | None = None
+    in_order: bool = False
 
 
 class TypeStats(msgspec.Struct, kw_only=True):

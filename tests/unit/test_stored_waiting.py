@@ -65,11 +65,14 @@ async def test_ranks_are_in_the_order_in_which_tasks_are_leased(
     clock.wall += 2
     await queue.maintain(1.0)
     await queue.put([task("a:3", priority=1), task("a:4")])
-    waiting = (await view.list(Filter(states=frozenset({State.PENDING})), None, 10)).items
+    page = await view.list(Filter(states=frozenset({State.PENDING})), None, 10)
+    waiting = page.items
     order = sorted(waiting, key=lambda one: (-one.task.priority if one.task else 0, one.rank))
     leased = await lease(queue, 10)
     assert [one.id for one in order] == leased == ["a:3", "a:1", "a:2", "a:later", "a:4"]
     assert all(one.rank > 0 for one in waiting)
+    assert page.in_order
+    assert [one.id for one in waiting] == leased
 
 
 async def test_a_waiting_task_tells_when_it_expires(

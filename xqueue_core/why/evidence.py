@@ -262,6 +262,8 @@ async def _ahead(view: TaskView, info: TaskInfo) -> Ahead:
     for _ in range(CALLS):
         page = await view.list(wanted, after, PAGE)
         for other in page.items:
+            if other.id == info.id and page.in_order:
+                return ahead  # nothing behind it comes before it
             if other.id != info.id and other.waiting_for == info.waiting_for:
                 _count(ahead, info, other)
         looked += len(page.items)

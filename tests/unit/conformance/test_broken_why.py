@@ -59,6 +59,14 @@ class ForgetsPauses(Seen):
             info.expires_at = info.due_at + (info.task.queue_timeout or 0.0)
 
 
+class ListsBackwards(Seen):
+    """Pages come backwards, and are said to be in order."""
+
+    async def list(self, filter: Filter, after: str | None, limit: int) -> Tasks:
+        page = await super().list(filter, after, limit)
+        return Tasks(page.items[::-1], page.next, page.in_order)
+
+
 class HidesThePast(Seen):
     """The history is not told."""
 
@@ -116,6 +124,7 @@ def held(faces: Faces) -> Faces:
 #: What is broken, and the cases of the group that find it.
 PLANTED: dict[str, tuple[Breaker, set[str]]] = {
     "ranks backwards": (seen(RanksBackwards), {"WHY16", "WHY17"}),
+    "lists backwards": (seen(ListsBackwards), {"WHY16", "WHY17"}),
     "forgets pauses": (seen(ForgetsPauses), {"WHY8"}),
     "hides the past": (seen(HidesThePast), {"WHY4", "WHY6", "WHY7", "WHY20"}),
     "resurrects": (seen(Resurrects), {"WHY12", "WHY13"}),

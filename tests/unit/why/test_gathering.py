@@ -39,6 +39,7 @@ class View(FakeView):
         self.at = NOW
         self.row = TypeStats(pending=3)
         self.moves: list[TaskInfo] = []
+        self.in_order = False
         self.wanted = Filter(states=frozenset({State.PENDING}), lanes=frozenset({LANE}))
 
     def _called(self, what: str) -> None:
@@ -58,7 +59,8 @@ class View(FakeView):
         assert filter == self.wanted
         start = int(after or 0)
         end = start + limit
-        return Tasks(self.others[start:end], str(end) if end < len(self.others) else None)
+        more = str(end) if end < len(self.others) else None
+        return Tasks(self.others[start:end], more, self.in_order)
 
     async def stats(self) -> Stats:
         self._called("stats")
@@ -265,6 +267,18 @@ async def test_looking_stops_at_its_bound(broker: Broker) -> None:
     crowd = [other(f"mail:a{n}", n + 1, priority=0) for n in range(9000)]
     assert await ahead(broker, *crowd) == Ahead(exact=False)
     assert broker.calls["list"] == evidence.LOOKED // evidence.PAGE
+
+
+async def test_where_all_come_in_order_nothing_behind_the_task_is_read(broker: Broker) -> None:
+    broker.has(info(rank=50))
+    mine = broker.view.infos["mail:1"]
+    before = [other(f"mail:a{n}", n + 1) for n in range(3)]
+    broker.view.others = [*before, mine, *(other(f"mail:b{n}", n + 99) for n in range(9000))]
+    assert (await broker.gather()).ahead == Ahead(count=3, exact=False)
+    calls = broker.calls["list"]
+    broker.view.in_order = True
+    assert (await broker.gather()).ahead == Ahead(count=3)
+    assert broker.calls["list"] == calls + 1
 
 
 async def test_a_key_has_a_line_of_its_own(broker: Broker) -> None:
