@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any, get_args
 
 import msgspec
@@ -137,3 +139,11 @@ def test_words() -> None:
     assert failed(Failure("exception", "builtins.E", "a\n b")) == "E: a b"
     assert failed(Failure("worker_lost")) == "worker_lost"
     assert len(failed(Failure("rejected", message="x" * 1000))) == 203
+
+
+def test_whoever_asks_why_loads_no_settings_and_no_worker() -> None:
+    code = (
+        "import sys, xqueue_core.why; "
+        "sys.exit(any(n.startswith(('pydantic', 'xqueue_core.worker')) for n in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
