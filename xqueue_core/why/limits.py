@@ -26,9 +26,8 @@ def held(holders: tuple[Holder, ...]) -> str:
 
 def freed(holders: tuple[Holder, ...]) -> str:
     """How long that lasts if they die, for a sentence."""
-    times = [one.expires_in for one in holders]
-    told = [one for one in times if one is not None]
-    if not told or len(told) < len(times):
+    told = [one.expires_in for one in holders if one.expires_in is not None]
+    if not told or len(told) < len(holders):
         return ""
     return f"; should their workers die, they come free within {span(max(told))}"
 

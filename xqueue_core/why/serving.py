@@ -76,7 +76,7 @@ class Serving:
     def _none_of_the_lane(self, where: str) -> NoWorker:
         """Somebody is registered, but nobody who lives serves the lane."""
         info = self._info
-        dead = [one for one in self._all if not one.alive and info.lane in one.beat.lanes]
+        dead = [one for one in self._all if info.lane in one.beat.lanes]  # none of them lives
         last = min(dead, key=lambda one: one.seen_ago, default=None)
         if last is None and not self.living:
             return NoWorker(cause="none", type=info.type, lane=info.lane, where=where)

@@ -31,7 +31,7 @@ def waiting(evidence: Evidence, info: TaskInfo) -> list[AnyReason]:
     elif expiring is not None:
         found.append(expiring)
     found += evidence.untold
-    if evidence.untold or any(_obstacle(one, info) for one in found):
+    if any(_obstacle(one, info) for one in found):
         return found
     serving = Serving(info, evidence.workers or [])
     return [Ready(workers=serving.names, free=serving.free), *found]

@@ -195,6 +195,9 @@ async def test_who_waits_alone_is_not_counted(broker: Broker) -> None:
     broker.view.row = TypeStats(pending=9, parked=8)
     assert (await broker.gather()).ahead == Ahead()
     assert broker.calls["list"] == 0
+    broker.view.row = TypeStats(pending=9, parked=7)
+    await broker.gather()
+    assert broker.calls["list"] == 1
 
 
 async def test_a_task_that_moves_on_meanwhile_is_asked_about_again(broker: Broker) -> None:

@@ -49,6 +49,9 @@ def test_how_long_permits_last_is_not_guessed() -> None:
     assert isinstance(reason, LaneLimit)
     assert reason.holders == (Holder(worker="a", permits=2),)
     assert "come free" not in reason.text
+    mixed = limit("lane:mail", 2, "a", "b")
+    del mixed.expires_in["r1"]
+    assert "come free" not in first(evidence(info(), lane_limit=mixed)).text
 
 
 @pytest.mark.parametrize("most", [2, None])
@@ -87,9 +90,12 @@ def test_a_parked_task_whose_key_has_room_waits_for_a_worker() -> None:
 
 def test_a_saturated_key_is_told_before_the_task_is_parked() -> None:
     found = evidence(info(options={"key": "k"}), key_limit=limit("key:mail:k", 1, "a"))
+    found.ahead = Ahead(count=2)
+    assert codes(found) == ["key_limit", "behind"]
     reason = first(found)
     assert isinstance(reason, KeyLimit)
-    assert (reason.parked, reason.full) == (False, True)
+    assert (reason.parked, reason.full, reason.place) == (False, True, None)
+    found.ahead = None
     assert "it will wait in the key's line" in reason.text
     found.key_limit = limit("key:mail:k", 2, "a")
     assert codes(found) == ["ready"]

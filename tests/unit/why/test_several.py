@@ -59,6 +59,8 @@ def test_a_task_that_outlives_its_time_out() -> None:
     assert "for 20 s longer than its process_timeout of 10 s" in first(found).text
     found.workers = [worker(overdue=["mail:1"])]
     assert "cannot be stopped" in first(found).text
+    found.info.task.process_timeout = 60.0  # by the worker's clock it is over all the same
+    assert first(found) == Overdue(worker="w~1", timeout=60.0, over=0.0, stuck=True)
     endless = evidence(leased(options={"process_timeout": None}))
     assert codes(endless) == ["processing"]
 

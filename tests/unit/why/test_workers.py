@@ -132,6 +132,13 @@ def test_the_words_of_workers_are_explained(reason: str, text: str) -> None:
     assert text in found[1].text
 
 
+def test_a_hand_back_of_an_earlier_life_is_not_told() -> None:
+    replayed = info(replays=1, reason="", history=[attempt("handback", "type")])
+    assert codes(evidence(replayed)) == ["ready"]
+    retried = info(reason="type", history=[attempt("handback", "type"), attempt("lost")])
+    assert codes(evidence(retried)) == ["ready"]
+
+
 def test_losses_are_told_and_the_last_but_one_isolates() -> None:
     once = info(losses=1, history=[attempt("lost", worker="dead~1")])
     found = reasons(evidence(once))
