@@ -7,6 +7,7 @@ from xqueue_core.conformance.asking import beats, registers, says
 from xqueue_core.conformance.bench import Bench
 from xqueue_core.conformance.cases import case
 from xqueue_core.conformance.check import between, holds, same
+from xqueue_core.conformance.groups.why_waiting import LEASES
 from xqueue_core.task import Canceled, HandBack
 from xqueue_core.why import CancelRequested, Ended, Lost, Overdue, Processing, Silent
 
@@ -44,21 +45,21 @@ async def overdue(bench: Bench) -> None:
     await worker.ends(delivery)
 
 
-@case("WHY20", needs=VIEW | {Ability.ATTEMPTS}, deadline=30.0)
+@case("WHY20", needs=VIEW | {Ability.ATTEMPTS}, deadline=60.0)
 async def silent(bench: Bench) -> None:
     """A worker that is not heard of is told with the time until it counts as lost; then the task
     says that it was lost."""
     task = await bench.submit()
-    await bench.worker("bystander", lease=2 * bench.short)
-    victim = await bench.worker("victim", lease=2 * bench.short)
+    await bench.worker("bystander", lease=LEASES * bench.short)
+    victim = await bench.worker("victim", lease=LEASES * bench.short)
     await victim.one()
     await says(bench, task, Processing)
     await victim.die()
     found = await says(bench, task, Silent)
     same(found.worker, victim.id, "worker")
-    between(found.lost_in, 0.0, 2 * bench.short, "seconds until it counts as lost")
+    between(found.lost_in, 0.0, LEASES * bench.short, "seconds until it counts as lost")
     holds(found.living >= 1, "the other one lives")
-    after = await says(bench, task, Lost, first=False, within=15.0)
+    after = await says(bench, task, Lost, first=False, within=20.0)
     same((after.losses, after.worker), (1, victim.id), "losses, and who died")
 
 

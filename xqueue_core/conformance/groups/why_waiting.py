@@ -24,6 +24,9 @@ from xqueue_core.why import (
 )
 
 VIEW = {Ability.VIEW}
+#: A worker that is to die lives so many times as long as the shortest lease, so that a busy
+#: machine does not let all miss two heartbeats again and again: nobody is judged then (P1.4).
+LEASES = 4
 
 
 @case("WHY1", needs=VIEW)
@@ -106,22 +109,19 @@ async def handed_back(bench: Bench) -> None:
     await worker.ends(again)
 
 
-@case("WHY7", needs=VIEW | {Ability.ATTEMPTS}, deadline=30.0)
+@case("WHY7", needs=VIEW | {Ability.ATTEMPTS}, deadline=60.0)
 async def lost(bench: Bench) -> None:
     """The workers that died with a task are counted, and the last one is named."""
     task = await bench.submit()
-    await bench.worker("bystander", lease=bench.short)
+    await bench.worker("bystander", lease=LEASES * bench.short)
     for losses in (1, 2):
-        victim = await bench.worker(f"victim{losses}", lease=bench.short)
-        await victim.one(within=10.0)
+        victim = await bench.worker(f"victim{losses}", lease=LEASES * bench.short)
+        await victim.one(within=20.0)
         await victim.die()
-
-        async def told(losses: int = losses) -> Lost | None:
-            found = await says(bench, task, Lost, first=False, within=10.0)
-            return found if found.losses == losses else None
-
-        found = await bench.until(f"{losses} losses are told", told, within=10.0)
-        same(found and (found.worker, found.alone), (victim.id, losses == 2), "who died, and after")
+        await bench.sees(task, losses=losses, within=20.0)
+        found = await says(bench, task, Lost, first=False)
+        same((found.losses, found.worker), (losses, victim.id), "losses, and who died")
+        same(found.alone, losses == 2, "whether it runs alone from then on")
 
 
 @case("WHY8", needs=VIEW)
@@ -133,11 +133,13 @@ async def expires(bench: Bench) -> None:
     between(found.expires_in, 50.0 - 5.0 * bench.scale, 50.1, "seconds until it expires")
     await bench.does(Pause("job"))
     before = await says(bench, task, Expiring, first=False)
-    await bench.passes(0.5 * bench.scale)
+    await bench.passes(1.0 * bench.scale)
     after = await says(bench, task, Expiring, first=False)
     same((before.stands, after.stands), (True, True), "whether the time stands still")
     if after.exact:  # a backend need not tell the time; then it is not called exact
-        between(after.expires_in - before.expires_in, -0.1, 0.1, "change within the pause")
+        # Half of what has passed: the task and the clock are not read at the same moment.
+        bound = 0.5 * bench.scale
+        between(after.expires_in - before.expires_in, -bound, bound, "change within the pause")
 
 
 @case("WHY9", traits={"lacking"})
