@@ -179,8 +179,8 @@ class Handle(Generic[R_co]):
         """Why the task is not running, or where it runs, or how it ended: each reason with what
         to do, the most decisive first; ``print`` it to read them.
 
-        What the broker cannot tell is said to be unknown. Takes two calls, or up to seven if the
-        task waits. Of a task that is not known it says so, and raises nothing.
+        What the broker cannot tell is said to be unknown. Takes three calls, or some more
+        if the task waits. Of a task that is not known it says so, and raises nothing.
 
         Raises:
             Unavailable, Unknown, Refused: the broker could not be asked.

@@ -108,7 +108,7 @@ async def gather(
     where: str = "",
     clock: Callable[[], float] = time.time,
 ) -> Evidence:
-    """Ask for everything that matters: two calls, or up to six of a few rows each if it waits.
+    """Ask for everything that matters: three calls, or seven if it waits, and pages of its lane.
 
     Args:
         faces: of an open connection.
