@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xqueue_core.abc import Notice
     from xqueue_core.client.client import Client
     from xqueue_core.connect import Connection
+    from xqueue_core.why import Why
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -173,6 +174,24 @@ class Handle(Generic[R_co]):
         request = self._client.uuid()
         command = Replay(id=self._id, request=request, edit=edit, delay=delay)
         return _did(await self._client.session.control(command), "replay")
+
+    @on_any_loop
+    async def why(self) -> Why:
+        """Why the task is not running, or where it runs, or how it ended: each reason with what
+        to do, the most decisive first; ``print`` it to read them.
+
+        What the broker cannot tell is said to be unknown. Takes three calls, or some more
+        if the task waits. Of a task that is not known it says so, and raises nothing.
+
+        Raises:
+            Unavailable, Unknown, Refused: the broker could not be asked.
+        """
+        from xqueue_core.why.asking import Asking
+
+        why = await self._client.session.call(Asking(self._id))
+        if why.id != self._id:
+            self._id, self.duplicate = why.id, True
+        return why
 
     @streamed_on_any_loop
     async def events(self, after: str | None = None) -> AsyncIterator[Notice]:

@@ -7,6 +7,16 @@ from enum import StrEnum
 import msgspec
 
 
+def lane_key(lane: str) -> str:
+    """The semaphore's key for the limit of a lane."""
+    return f"lane:{lane}"
+
+
+def task_key(lane: str, key: str) -> str:
+    """The semaphore's key for a task's key: its limit counts within its lane."""
+    return f"key:{lane}:{key}"
+
+
 class Request(msgspec.Struct, kw_only=True):
     """Asks for one permit of ``key``. ``id`` is new for each wish and makes asking idempotent.
 
@@ -78,3 +88,6 @@ class KeyInfo(msgspec.Struct, kw_only=True):
     version: int = 0  # as :meth:`Semaphore.renew` tells it
     holders: dict[str, str] = {}  # request id -> worker
     waiters: list[str] = []  # request ids, first come first
+    #: Request id -> the most seconds from this answer until the permit expires if its worker,
+    #: and no other, does not renew any more. Without those of whom it cannot be told.
+    expires_in: dict[str, float] = {}

@@ -9,7 +9,12 @@ from xqueue_core.task import Attempt, Event, EventName, Failure, Progress, State
 
 
 class TaskInfo(msgspec.Struct, kw_only=True):
-    """A task as a reader sees it."""
+    """A task as a reader sees it.
+
+    ``expires_at`` supposes that the lane is not paused until then; 0 if the task does not wait,
+    has no ``queue_timeout``, or if it is not told. ``rank`` orders those that may be leased, and
+    those that are parked behind one key.
+    """
 
     id: str
     lane: str
@@ -19,6 +24,8 @@ class TaskInfo(msgspec.Struct, kw_only=True):
     waiting_for: str = ""  # "key:<key>" when parked
     accepted_at: float = 0.0
     due_at: float = 0.0
+    expires_at: float = 0.0  # when it becomes ``timeout`` if it waits on; told by ``find`` alone
+    rank: int = 0  # order among those of its lane and priority, smaller first; 0 if not told
     started_at: float = 0.0
     finished_at: float = 0.0
     attempt: int = 0
@@ -63,10 +70,16 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Tasks(msgspec.Struct):
-    """A page of tasks; ``next`` is None at the end."""
+    """A page of tasks; ``next`` is None at the end.
+
+    ``in_order``: in this listing the tasks of one lane that may be leased come in the order in
+    which they would be, and those parked behind one key in the order of its line. So whoever
+    wants to know what comes before a task need not read on behind it.
+    """
 
     items: list[TaskInfo]
     next: str | None = None
+    in_order: bool = False
 
 
 class TypeStats(msgspec.Struct, kw_only=True):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Story = Callable[["Bench"], Awaitable[None]]
 
-#: ``C21`` from the list of cases, ``P1.2a`` from the protocols.
-_ID = re.compile(r"[A-O]\d{2,3}[a-z]?|P\d\.\d[a-z]?")
+#: ``C21`` from the list of cases, ``P1.2a`` from the protocols, ``WHY3`` about explanations.
+_ID = re.compile(r"[A-O]\d{2,3}[a-z]?|P\d\.\d[a-z]?|WHY\d{1,2}[a-z]?")
 
 #: What a harness or its backend may have beside abilities, and what its lack is called.
 TRAITS: Mapping[str, str] = {
@@ -93,7 +93,7 @@ def case(
     Raises ValueError for an id of the wrong form, an unknown trait or a missing docstring.
     """
     if not _ID.fullmatch(id):
-        raise ValueError(f"{id!r} is no case id: write C21 or P1.2a")
+        raise ValueError(f"{id!r} is no case id: write C21, P1.2a or WHY3")
     unknown = set(traits) - set(TRAITS)
     if unknown:
         raise ValueError(f"case {id}: unknown traits {sorted(unknown)}")
@@ -131,7 +131,7 @@ def all_cases() -> list[Case]:
 
 
 def sort_key(id: str) -> tuple[str, tuple[int, ...], str]:
-    """Order of ids: C9 before C21, P1.2a before P1.2b, the protocols last."""
+    """Order of ids: C9 before C21, P1.2a before P1.2b, the protocols last, and WHY."""
     numbers = tuple(int(n) for n in re.findall(r"\d+", id))
     return id[0], numbers, id
 

@@ -97,8 +97,8 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
         found = {holder.worker for holder in self.holders.values()}
         return found | {waiter.worker for waiter in self.waiters.values()}
 
-    def info(self, key: str) -> KeyInfo:
-        """The key as operators see it."""
+    def info(self, key: str, left: Mapping[str, float]) -> KeyInfo:
+        """The key as operators see it; ``left`` is how long each worker's permits last."""
         return KeyInfo(
             key=key,
             limit=self.limit,
@@ -106,6 +106,9 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
             version=self.seen_version,
             holders={id: holder.worker for id, holder in self.holders.items()},
             waiters=list(self.waiters),
+            expires_in={
+                id: left[by.worker] for id, by in self.holders.items() if by.worker in left
+            },
         )
 
     # -- time --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from xqueue_core.stored import layout
 from xqueue_core.stored.layout import Quarantined, Tombstone, Unreadable
 from xqueue_core.stored.records import Row
 from xqueue_core.task import Event, Progress, Record, State, Task
+from xqueue_core.transitions import expires_at
 from xqueue_core.views import TaskInfo
 
 #: Kinds of buckets whose name goes on with the lane.
@@ -33,6 +34,20 @@ def read_info(row: Row) -> TaskInfo | None:
         kind, _, rest = row.bucket.partition("/")
         lane = rest.partition("/")[0] if kind in _OF_LANE else id.partition(":")[0]
         return _quarantined(id, lane, layout.gauge(row.bucket), str(error))
+
+
+def may_expire(info: TaskInfo) -> bool:
+    """True for a task that waits, and does not do so for ever."""
+    waits = info.state in (State.PENDING, State.SCHEDULED)
+    return waits and info.task is not None and info.task.queue_timeout is not None
+
+
+def read_expiry(row: Row, info: TaskInfo, paused: float) -> float:
+    """When such a task in this row has waited too long; ``paused`` is its lane's total."""
+    body = layout.unpack_task(row)
+    if not isinstance(body, Record) or info.task is None:
+        return 0.0
+    return expires_at(info.task, body, paused) or 0.0
 
 
 def read_progress(event: Event) -> Progress | None:
@@ -62,6 +77,7 @@ def _info(task: Task, record: Record) -> TaskInfo:
         waiting_for=f"key:{task.key}" if record.parked else "",
         accepted_at=record.accepted_at,
         due_at=record.due_at,
+        rank=record.rank,
         started_at=record.leased_at,
         finished_at=record.finished_at,
         attempt=record.attempt,

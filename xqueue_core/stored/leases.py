@@ -56,8 +56,16 @@ class Registration(msgspec.Struct, array_like=True, frozen=True):
         An outage of less than two of the ``slowest`` heartbeats leaves no trace in the mark, so a
         lease lasts at least through one of these and the beats before and after it.
         """
-        lease = max(self.lease, 2 * slowest + 2 * self.beats)
-        return self.epoch != now.epoch or now.steady - self.steady > lease
+        return self.epoch != now.epoch or now.steady - self.steady > self._lasts(slowest)
+
+    def left(self, now: Now, slowest: float = 0.0) -> float:
+        """Seconds until it is :meth:`overdue` if the worker renews no more."""
+        if self.epoch != now.epoch:
+            return 0.0
+        return max(0.0, self.steady + self._lasts(slowest) - now.steady)
+
+    def _lasts(self, slowest: float) -> float:
+        return max(self.lease, 2 * slowest + 2 * self.beats)
 
 
 def renewed(

@@ -101,7 +101,7 @@ async def page(records: Records, filter: Filter, after: str | None, limit: int) 
     if filter.ids:
         return await _named(records, filter, cursor, limit)
     walk = _Walk(records, filter, cursor, min(_ROWS, limit))
-    found = Tasks([])
+    found = Tasks([], in_order=True)  # as rows lie in their buckets
     looked = 0
     while not walk.ended:
         for place, row in await walk.read():

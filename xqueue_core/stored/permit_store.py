@@ -117,18 +117,23 @@ class PermitStore:
         rows = await self.load([MARK, *map(gate_key, keys)])
         gates = gates_of(keys, rows[1:], now, lambda key, now: Gate()).of
         found = unpack(rows[0], RenewalMark)
-        judges = found is not None and found.looked(now).judges(now)
+        mark = found.looked(now) if found is not None else RenewalMark.first(now, 0.0)
+        judges = found is not None and mark.judges(now)
         living = {
             worker: (row, own)
             for worker, (row, own) in (await self._registered(gates.values())).items()
-            if not (found and judges and own.overdue(now, found.slowest))
+            if not (judges and own.overdue(now, mark.slowest))
         }
         terms = {worker: own.term for worker, (_, own) in living.items()}
         for gate in gates.values():
             gate.expire(lambda worker, term: terms.get(worker) != term, judges, now)
         with suppress(BrokerError):  # what was asked for is known
             await self._forgotten.ask(gates, living, now)
-        return [gates[key].info(key) for key in keys]
+        left = {
+            worker: max(own.left(now, mark.slowest), mark.until - now.steady)
+            for worker, (_, own) in living.items()
+        }
+        return [gates[key].info(key, left) for key in keys]
 
     async def beat(
         self,

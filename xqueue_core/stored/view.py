@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from xqueue_core.abc import TaskView
 from xqueue_core.recurring.standing import Standing
 from xqueue_core.stored import layout
-from xqueue_core.stored.infos import read_info, read_progress
+from xqueue_core.stored.infos import may_expire, read_expiry, read_info, read_progress
 from xqueue_core.stored.layout import LaneRow, Orders, TypeRow, WorkerRow
 from xqueue_core.stored.listing import counts, page, rows_of
 from xqueue_core.stored.notifier import progress_key, read_event
@@ -47,7 +47,9 @@ class StoredView(TaskView):
         keys = [f"t/{id}" for id in ids] + [progress_key(id) for id in ids]
         rows = await self._records.load(keys)
         found = zip(rows, rows[len(ids) :], strict=False)
-        return [None if row is None else _with_progress(row, latest) for row, latest in found]
+        infos = [None if row is None else _with_progress(row, latest) for row, latest in found]
+        await self._expire(zip(infos, rows, strict=False))
+        return infos
 
     async def list(self, filter: Filter, after: str | None, limit: int) -> Tasks:
         """A page of at most ``limit`` tasks that match, without results.
@@ -99,6 +101,21 @@ class StoredView(TaskView):
             for row in rows
             if (one := layout.unpack(row, Standing)) is not None
         ]
+
+    async def _expire(self, found: Iterable[tuple[TaskInfo | None, Row | None]]) -> None:
+        """Fill in when those that wait will have waited too long."""
+        waiting = [(info, row) for info, row in found if info and row and may_expire(info)]
+        names = list(dict.fromkeys(info.lane for info, _ in waiting))
+        if not names:
+            return
+        rows = await self._records.load([f"lane/{name}" for name in names])
+        wall = (await self._records.now()).wall
+        paused = {
+            name: (layout.unpack(row, LaneRow) or LaneRow()).paused_for(wall)
+            for name, row in zip(names, rows, strict=True)
+        }
+        for info, row in waiting:
+            info.expires_at = read_expiry(row, info, paused[info.lane])
 
     async def _oldest(self, stats: Stats) -> None:
         """Fill in the acceptance of each lane's oldest task that may be leased."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xqueue_core.errors import BrokerError, InvalidTask, Unavailable, Unknown
-from xqueue_core.permits import Answer, Grant, Permit, Request
+from xqueue_core.permits import Answer, Grant, Permit, Request, task_key
 from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack, Parked
 from xqueue_core.text import storable
 from xqueue_core.worker.grip import Grip
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from xqueue_core.abc import Semaphore
 
 logger = logging.getLogger("xqueue.worker")
-
-
-def semaphore_key(lane: str, key: str) -> str:
-    """The semaphore's key for a task's key."""
-    return f"key:{lane}:{key}"
 
 
 #: How often it is looked whether permits may be relied upon again (seconds).
@@ -197,7 +192,7 @@ class Keys:
         task = job.delivery.task
         return Request(
             id=self._permits.new_id(),
-            key=semaphore_key(task.lane, task.key or ""),
+            key=task_key(task.lane, task.key or ""),
             worker=self._permits.worker,
             lease=self._options.lease,
             queue=False,

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xqueue_core.permits import lane_key
+
 if TYPE_CHECKING:
     from xqueue_core.handlers import HandlerSpec
     from xqueue_core.permits import Request
@@ -18,11 +20,6 @@ if TYPE_CHECKING:
 UNLIMITED = 1 << 30
 #: Permits asked for at first, where the lane's limit was declared by someone else.
 FIRST = 8
-
-
-def lane_key(lane: str) -> str:
-    """The semaphore's key for a lane."""
-    return f"lane:{lane}"
 
 
 def declared(lanes: Iterable[str], specs: Iterable[HandlerSpec]) -> dict[str, int | None]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Line, Unpark
 from xqueue_core.errors import BrokerError
-from xqueue_core.permits import Permit
-from xqueue_core.worker.keys import key_of, semaphore_key
+from xqueue_core.permits import Permit, task_key
+from xqueue_core.worker.keys import key_of
 from xqueue_core.worker.tools import Tools
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Lines:
         used, and the next task of the line will. So ``bold`` grows from look to look, until there
         is a limit again.
         """
-        infos = await semaphore.inspect([semaphore_key(lane, key) for lane, key in keys])
+        infos = await semaphore.inspect([task_key(lane, key) for lane, key in keys])
         steps, free = dict(bold or {}), {}
         if bold is not None:
             bold.clear()

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xqueue_core.errors import BrokerError, Unavailable, Unknown
-from xqueue_core.permits import Grant, Keep, Request
+from xqueue_core.permits import Grant, Keep, Request, task_key
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job, Recall, Stage
-from xqueue_core.worker.keys import Keys, semaphore_key
+from xqueue_core.worker.keys import Keys
 from xqueue_core.worker.limiter import Limiter
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
@@ -174,4 +174,4 @@ class Renewal:
 
 def _key_of(job: Job) -> str:
     """The semaphore's key for a keyed job's key."""
-    return semaphore_key(job.lane, job.delivery.task.key or "")
+    return task_key(job.lane, job.delivery.task.key or "")

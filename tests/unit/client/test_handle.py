@@ -7,10 +7,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from support.client_fakes import FakeBroker
+from support.client_fakes import Clock, FakeBroker
 from xqueue_core.calls import ALL_ABILITIES, Beat
 from xqueue_core.client.client import Client
-from xqueue_core.errors import ResultExpired, TaskError, TaskFailed, TaskTimedOut, Unsupported
+from xqueue_core.errors import (
+    ResultExpired,
+    TaskError,
+    TaskFailed,
+    TaskTimedOut,
+    Unavailable,
+    Unsupported,
+)
 from xqueue_core.handle import any_json
 from xqueue_core.payload import BYTES
 from xqueue_core.settings import Settings
@@ -155,3 +162,40 @@ async def test_a_wait_that_ends_while_the_broker_is_away_says_no_more_than_it_kn
 def test_a_result_of_another_content_type_is_its_bytes() -> None:
     assert any_json(b"[1]", "") == [1]
     assert any_json(b"\0", BYTES) == b"\0"
+
+
+# -- why it is not running -------------------------------------------------------------------------
+
+
+async def test_why_follows_a_duplicate_and_names_the_broker(
+    client: Client, broker: FakeBroker
+) -> None:
+    broker.settings = Settings(url="redis://:secret@host")
+    broker.view.tell("t:2", State.CANCELED, of="t:1")
+    broker.view.tell("t:1", State.PENDING)
+    handle = client.handle("t:2")
+    why = await handle.why()
+    assert (why.id, why.state) == ("t:1", State.PENDING)
+    assert (handle.id, handle.duplicate) == ("t:1", True)
+    assert [one.code for one in why.reasons] == ["duplicate", "no_worker", "cannot_tell"]
+    assert "No worker is registered on redis://:***@host" in str(why)
+
+
+async def test_why_of_an_unknown_task_raises_nothing(client: Client) -> None:
+    why = await client.handle("t:1").why()
+    assert (why.id, why.state) == ("t:1", None)
+    assert [one.code for one in why.reasons] == ["unknown"]
+
+
+async def test_why_is_asked_again_after_a_blip_and_raises_if_that_lasts(
+    broker: FakeBroker,
+) -> None:
+    clock = Clock()
+    client = Client(broker.connect, clock.retrying(5.0))
+    broker.view.tell("t:1", State.SUCCESS)
+    broker.view.faults = [Unavailable("blip")]
+    assert [one.code for one in (await client.handle("t:1").why()).reasons] == ["ended"]
+    broker.view.faults = [Unavailable("down")] * 100
+    with pytest.raises(Unavailable):
+        await client.handle("t:1").why()
+    await client.close()

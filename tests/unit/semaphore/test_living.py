@@ -248,3 +248,35 @@ async def test_the_mark_follows_the_largest_lease_that_is_left(
         pass_time(clock, 0.5)
         await renew(semaphore, "w", lease=5.0)
     assert await grants(semaphore, wish("b")) == [Grant.GRANTED]
+
+
+# -- until when permits last, for operators ----------------------------------------------------
+
+
+async def test_inspect_tells_when_permits_expire_if_their_workers_died_now(
+    semaphore: StoredSemaphore, clock: FakeClock
+) -> None:
+    await semaphore.set_limit("k", 2)
+    early = await take(semaphore, "a", "early")
+    await renew(semaphore, "early", early)
+    await run_busy(semaphore, clock, 4, "w")
+    await take(semaphore, "b", "late")
+    [info] = await semaphore.inspect(["k"])
+    assert info.expires_in == {"a": pytest.approx(LEASE - 4), "b": pytest.approx(LEASE)}
+    await run_busy(semaphore, clock, info.expires_in["a"], "w", "late")
+    assert (await semaphore.inspect(["k"]))[0].holders == {"a": "early", "b": "late"}
+    await run_busy(semaphore, clock, 1, "w", "late")
+    assert (await semaphore.inspect(["k"]))[0].holders == {"b": "late"}
+
+
+async def test_after_an_outage_permits_last_for_a_whole_lease(
+    semaphore: StoredSemaphore, clock: FakeClock
+) -> None:
+    await semaphore.set_limit("k", 1)
+    await renew(semaphore, "w", await take(semaphore, "a"))
+    pass_time(clock, 3 * LEASE)
+    [info] = await semaphore.inspect(["k"])
+    assert info.expires_in == {"a": pytest.approx(LEASE)}
+    clock.epoch = "another"
+    [info] = await semaphore.inspect(["k"])
+    assert info.expires_in == {"a": pytest.approx(LEASE)}
