@@ -1,7 +1,6 @@
 """The command line. ``xqueue --help`` imports click and nothing else.
 
-Exit codes: 0 done, 1 an error, 2 wrong usage or configuration, 75 a worker process that must be
-replaced (its supervisor does so).
+Exit codes: :mod:`xqueue_core.cli.exits`.
 """
 
 from __future__ import annotations

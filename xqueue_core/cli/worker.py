@@ -9,6 +9,7 @@ import click
 from xqueue_core.cli.apps import check_shared, configure, find_app
 from xqueue_core.cli.logs import configure_logging
 from xqueue_core.cli.signals import heeded, leave
+from xqueue_core.cli.urls import url_option
 from xqueue_core.cli.words import Mouth, Word
 from xqueue_core.errors import ConfigError
 
@@ -35,9 +36,9 @@ def _range(
     return found
 
 
-@click.command()
+@click.command(short_help="Run tasks.")
 @click.argument("app", required=False)
-@click.option("--url", help="The broker: `scheme://...`.")
+@url_option
 @click.option("--concurrency", callback=_range, help="Slots of one process: `N`, or `LEAST-MOST`.")
 @click.option("--threads", type=int, help="Threads for plain functions.")
 @click.option("--children", type=int, help="Child processes for isolated tasks.")
