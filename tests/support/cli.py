@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from support.apps import make_app
 from support.workers import TIMES
 from xqueue_core import Context, XQueue
+from xqueue_core.abc import Role
+from xqueue_core.calls import Beat, Want
 from xqueue_core.cli.group import xqueue
 from xqueue_core.worker import Worker
 
@@ -82,6 +84,29 @@ class Place:
             return (await submitter.options(**options).submit(**arguments)).id
 
         return str(self.do(work))
+
+    def beat(self, *workers: str, **more: Any) -> None:
+        """Let these workers send a heartbeat each, and never another; their lease is long."""
+
+        async def work(app: XQueue) -> None:
+            async with app.connect(Role.WORKER) as connection:
+                for worker in workers:
+                    beat = Beat(worker=worker, **{"lease": 600.0, "slots": 5, **more})
+                    await connection.faces.queue.extend(beat, [])
+
+        self.do(work)
+
+    def lease(self, lane: str, worker: str = "hand~1") -> list[str]:
+        """Let a worker take a task of the lane, and do nothing with it; its id."""
+
+        async def work(app: XQueue) -> list[str]:
+            async with app.connect(Role.WORKER) as connection:
+                wants = [Want(lane, 1)]
+                leased = await connection.faces.queue.lease(wants, 1, 1, worker, 0.0)
+            return [one.task.id for one in leased.deliveries]
+
+        self.beat(worker)
+        return list(self.do(work))
 
     def work(self) -> None:
         """Run what there is, until nothing is left to do."""

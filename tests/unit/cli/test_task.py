@@ -13,7 +13,6 @@ import pytest
 from support.apps import make_app
 from support.cli import Place, data, declare, lines, refused, run
 from support.workers import TIMES, until
-from xqueue_core import XQueue
 from xqueue_core.worker import Worker
 
 DETAILS = (
@@ -155,17 +154,8 @@ def test_cancel(place: Place) -> None:
 
 
 def test_cancel_of_a_task_that_runs_is_a_wish(place: Place) -> None:
-    async def held(app: XQueue) -> str:
-        from xqueue_core.abc import Role
-        from xqueue_core.calls import Beat, Want
-
-        id = (await app.submit("greet", name="you")).id
-        async with app.connect(Role.WORKER) as connection:
-            await connection.faces.queue.extend(Beat(worker="hand~1", lease=600.0), [])
-            await connection.faces.queue.lease([Want("greet", 1)], 1, 1, "hand~1", 1.0)
-        return id
-
-    id = place.do(held)
+    id = place.submit("greet", name="you")
+    assert place.lease("greet") == [id]
     assert lines("task", "cancel", id) == [f"asked for the end of {id}, which runs"]
     assert data("task", "show", id)["cancel_requested"] is True
 
