@@ -21,8 +21,10 @@ COMMANDS = {
     "submit": Entry(f"{_HERE}.submit:submit", "Submit a task by its type's name."),
     "task": Entry(f"{_HERE}.task:task", "Look at tasks, wait for them, cancel, replay."),
     "lanes": Entry(f"{_HERE}.lanes:lanes", "Look at lanes; pause, resume and limit them."),
+    "dead": Entry(f"{_HERE}.dead:dead", "Look at tasks that failed; replay them."),
     "schedules": Entry(f"{_HERE}.schedules:schedules", "Look at recurring schedules; run one now."),
     "workers": Entry(f"{_HERE}.workers:workers", "Look at workers; quiet and stop them."),
+    "purge": Entry(f"{_HERE}.purge:purge", "Forget tasks that have ended; cancel others."),
     "stats": Entry(f"{_HERE}.stats:stats", "Show how many tasks there are, by lane and type."),
 }
 
