@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from xqueue_core.app import XQueue
     from xqueue_core.connect import Connection
 
-#: Longest time for one completion, importing the app included (seconds).
+#: The variable by which a shell asks.
+VARIABLE = "_XQUEUE_COMPLETE"
+#: Longest time for one completion, importing the app included (seconds), unless the variable
+#: ``_XQUEUE_COMPLETE_SECONDS`` says otherwise.
 DEADLINE = 1.0
+PATIENCE = "_XQUEUE_COMPLETE_SECONDS"
 #: Most names that are offered, and most ids that are looked at for them.
 MOST, LOOKED_AT = 50, 1_000
 
@@ -52,10 +57,17 @@ async def _ids(view: TaskView, begin: str) -> list[str]:
 
 def _completes(find: Find) -> Complete:
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-        names = found(ctx.params.get("app"), ctx.params.get("url"), find, incomplete)
+        names = found(ctx.params.get("app"), ctx.params.get("url"), find, incomplete, _deadline())
         return [name for name in names if name.startswith(incomplete)][:MOST]
 
     return complete
+
+
+def _deadline() -> float:
+    try:
+        return float(os.environ.get(PATIENCE, DEADLINE))
+    except ValueError:
+        return DEADLINE
 
 
 def found(
@@ -95,6 +107,18 @@ def _asked(app: str | None, url: str | None, find: Find, begin: str, deadline: f
             return await ask(app, call)
 
     return Caller(app, url, as_json=True).run(bounded)
+
+
+def script(shell: str) -> str:
+    """What a shell must run so that it asks this program: ``bash``, ``zsh`` or ``fish``."""
+    from click.shell_completion import BashComplete, FishComplete, ZshComplete
+
+    from xqueue_core.cli.group import xqueue
+
+    kinds = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+    made = kinds[shell](xqueue, {}, "xqueue", VARIABLE)
+    # Not `source()`: that of bash looks at the version of the bash on this machine.
+    return made.source_template % made.source_vars()
 
 
 LANE = _completes(_lanes)

@@ -25,7 +25,15 @@ COMMANDS = {
     "schedules": Entry(f"{_HERE}.schedules:schedules", "Look at recurring schedules; run one now."),
     "workers": Entry(f"{_HERE}.workers:workers", "Look at workers; quiet and stop them."),
     "purge": Entry(f"{_HERE}.purge:purge", "Forget tasks that have ended; cancel others."),
+    "top": Entry(f"{_HERE}.top:top", "Watch lanes and workers."),
     "stats": Entry(f"{_HERE}.stats:stats", "Show how many tasks there are, by lane and type."),
+    "plugins": Entry(f"{_HERE}.plugins:plugins", "List what is installed, importing none of it."),
+    "config": Entry(f"{_HERE}.config:config", "Show every setting, and where it is from."),
+    "doctor": Entry(f"{_HERE}.doctor:doctor", "See whether everything is in order."),
+    "conformance": Entry(
+        f"{_HERE}.conformance:conformance", "Run the conformance kit on a broker."
+    ),
+    "completion": Entry(f"{_HERE}.completion:completion", "Print the completion for a shell."),
 }
 
 
