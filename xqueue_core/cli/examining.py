@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -135,8 +136,7 @@ def _file(found: Findings, path: Path) -> bool:
     if not os.access(path, os.R_OK | os.W_OK):
         found.add("file", "wrong", f"{where}: this user may not read and write it")
         return False
-    free = os.statvfs(path)
-    found.add("file", "ok", f"{where}, {free.f_bavail * free.f_frsize >> 20} MiB free")
+    found.add("file", "ok", f"{where}, {shutil.disk_usage(path).free >> 20} MiB free")
     return True
 
 

@@ -27,17 +27,21 @@ def database(app: XQueue, url: str) -> Path | None:
 
 
 def check_there(app: XQueue) -> None:
-    """Raise NotFound if the broker is a file that is not there.
+    """Raise NotFound if one of the app's brokers is a file that is not there.
 
     Opening it would make an empty one, in a folder where nobody looks for it.
     """
+    from xqueue_core.settings import masked
+
     settings = app.settings()
-    path = database(app, settings.url)
-    if path is None or path.exists():
-        return
-    origin = settings.origin["url"]
-    where = "without any configuration" if origin == "default" else f"from {origin}"
-    raise NotFound(
-        f"there is no database {path} (url {settings.url}, {where}): run this in the workers' "
-        f"folder, or say where it is, for example --url sqlite:////absolute/path.db"
-    )
+    for name in ("url", "view_url", "semaphore_url", "notifier_url"):
+        url = getattr(settings, name)
+        path = None if url is None else database(app, url)
+        if path is None or path.exists():
+            continue
+        origin = settings.origin[name]
+        where = "without any configuration" if origin == "default" else f"from {origin}"
+        raise NotFound(
+            f"there is no database {path} ({name} {masked(url)}, {where}): run this in the "
+            f"workers' folder, or say where it is, for example --url sqlite:////absolute/path.db"
+        )

@@ -46,10 +46,20 @@ class Main(Lazy):
             with _short_warnings():
                 return super().invoke(ctx)
         except (XQueueError, TimeoutError) as error:
-            click.echo(f"Error: {error}", err=True)
+            _tell(error)
             ctx.exit(code_of(error))
         except KeyboardInterrupt:
             ctx.exit(Code.INTERRUPTED)
+
+
+def _tell(error: Exception) -> None:
+    """One line, or several where our own message has them; with nothing a terminal would obey."""
+    from xqueue_core.cli.output import echo, printable
+    from xqueue_core.errors import TaskError
+
+    # What a handler said is one line whatever it contains.
+    lines = [str(error)] if isinstance(error, TaskError) else str(error).splitlines()
+    echo("Error: " + "\n".join(map(printable, lines)), err=True)
 
 
 @contextmanager

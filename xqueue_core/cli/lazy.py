@@ -48,7 +48,8 @@ class Lazy(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is named. Raises UsageError naming the nearest if there is none."""
-        if args and args[0] not in self.entries and not args[0].startswith("-"):
+        unknown = bool(args) and args[0] not in self.entries and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:
             import difflib
 
             near = difflib.get_close_matches(args[0], self.entries, n=1)

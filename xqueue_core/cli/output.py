@@ -52,35 +52,42 @@ class Output:
 
     @property
     def terminal(self) -> bool:
-        """True if people see it on a terminal."""
-        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        """True if people see it on a terminal that can have tables."""
+        able = os.environ.get("TERM") != "dumb" and sys.stdout.encoding.lower().startswith("utf")
+        return able and sys.stdout.isatty()
 
     def show(self, data: object, *parts: Part) -> None:
         """The one document of a command, or the same for people."""
         if self.as_json:
-            click.echo(json.dumps(data, indent=2))
+            echo(json.dumps(data, indent=2))
             return
         for part in parts:
             self._part(part)
 
     def line(self, data: object, text: str) -> None:
         """One line of a stream: JSON on one line, or text."""
-        click.echo(json.dumps(data) if self.as_json else printable(text))
+        echo(json.dumps(data) if self.as_json else printable(text))
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Tell people something beside the output; JSON says it in its fields."""
         if not self.as_json:
-            click.echo(printable(text), err=True)
+            echo(printable(text), err=True)
 
     def _part(self, part: Part) -> None:
         if isinstance(part, str):
-            click.echo(part)
+            echo(part)
         elif self.terminal:
             _rich(part)
         else:
             for line in aligned(part):
-                click.echo(line)
+                echo(line)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    r"""Print a line; what the output's encoding does not have becomes an escape: ``\u2603``."""
+    encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 def cell(value: object) -> str:

@@ -46,6 +46,7 @@ def completed(place: Place, *words: str, seconds: str = "20") -> list[str]:
 def test_commands_and_options(place: Place) -> None:
     assert {"task", "top"} <= set(completed(place, "t"))
     assert completed(place, "task", "sh") == ["show"]
+    assert completed(place, "nonsense", "sh") == []
     assert "--json" in completed(place, "task", "show", "--")
 
 

@@ -226,6 +226,7 @@ def test_badges() -> None:
         (("nosuch://x",), "no backend named 'nosuch'"),
         (("memory://", "--only", "Z99"), "no such cases: Z99"),
         (("memory://", "--loop", "trio"), "'trio' is not one of"),
+        (("memory://", "--only", "A01", "--report", "no/such/kit.json"), "--report"),
     ],
 )
 def test_conformance_called_wrongly(place: Place, words: tuple[str, ...], says: str) -> None:

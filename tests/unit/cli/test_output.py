@@ -121,7 +121,7 @@ def test_every_command_has_help_json_app_and_url(words: tuple[str, ...]) -> None
 
 #: Commands that ask no broker, and the options they have nevertheless.
 NO_BROKER: dict[str, set[str]] = {
-    "worker": {"--url"},  # its app is the argument
+    "worker": {"--url", "--app", "--json"},
     "plugins": {"--json"},
     "conformance": {"--json"},  # the broker is the argument
     "completion": {"--json"},
@@ -176,6 +176,44 @@ def test_a_database_that_is_not_there_is_not_made(place: Place) -> None:
     for words in (("stats",), ("task", "list"), ("task", "show", "greet:x")):
         refused(*words, code=3, says=f"there is no database {place.file}")
     assert not list(place.folder.glob("*.db*"))
+
+
+def test_neither_is_one_of_another_face(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.submit("greet", name="you")
+    monkeypatch.setenv("XQUEUE_SEMAPHORE_URL", "sqlite:///limits.db")
+    refused("lanes", "list", code=3, says=f"there is no database {place.folder / 'limits.db'}")
+    assert not (place.folder / "limits.db").exists()
+
+
+def test_an_output_that_cannot_have_a_character_gets_an_escape(place: Place) -> None:
+    place.submit("greet", name="Grüße ☃")
+    latin = in_a_process(place, "task", "list", PYTHONIOENCODING="latin-1")
+    assert r"Grüße \u2603" in latin.stdout.decode("latin-1")
+    plain = in_a_process(place, "task", "list", PYTHONIOENCODING="ascii")
+    assert r"Gr\xfc\xdfe \u2603" in plain.stdout.decode("ascii")
+
+
+def test_an_error_obeys_no_terminal_either(place: Place) -> None:
+    id = place.submit("broken", text="\x1b[31mred\nand more")
+    place.work()
+    answer = run("task", "wait", id, code=1)
+    [line] = answer.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert r"\x1b[31mred\nand more" in line
+
+
+def in_a_process(
+    place: Place, *arguments: str, **environ: str
+) -> subprocess.CompletedProcess[bytes]:
+    code = [str(ROOT), str(ROOT / "tests"), *map(str, ROOT.glob("backends/*"))]
+    return subprocess.run(
+        [sys.executable, "-m", "xqueue_core.cli", *arguments],
+        cwd=place.folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(code), **environ},
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
 
 
 def test_a_broker_in_one_process_alone_is_refused(place: Place) -> None:

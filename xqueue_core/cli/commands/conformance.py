@@ -51,6 +51,8 @@ def conformance(
     if url is None:
         raise click.UsageError("which broker? say for example: xqueue conformance sqlite:///kit.db")
     check_url("URL", url)
+    if report is not None and not report.absolute().parent.is_dir():  # told before hours of work
+        raise click.UsageError(f"--report: there is no folder {report.absolute().parent}")
     found = _run(url, only, loop, time_scale, at_once, quiet or as_json)
     if report is not None:
         report.write_text(found.json(), encoding="utf-8")
