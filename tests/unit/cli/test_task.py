@@ -54,7 +54,7 @@ def test_show_for_people(place: Place) -> None:
     assert fields["attempt"] == "1 of 1"
     assert fields["payload"] == r'{"text": "\u001b[31m[red]"}'
     assert "    Traceback (most recent call last):" in rest
-    assert any(line.split()[:3] == ["DELIVERY", "ATTEMPT", "WORKER"] for line in rest)
+    assert any(line.split()[:3] == ["ATTEMPT", "WORKER", "STARTED"] for line in rest)
     assert "\x1b" not in text
     failure = data("task", "show", id)["failure"]
     assert (failure["reason"], failure["type"]) == ("exception", "ValueError")

@@ -6,6 +6,7 @@ from typing import Any
 
 from xqueue_core.abc import Notice
 from xqueue_core.cli.shown.values import compact, iso
+from xqueue_core.task import Event
 
 
 def event_data(notice: Notice) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def event_data(notice: Notice) -> dict[str, Any]:
         "delivery": event.delivery,
         "worker": event.worker or None,
         "reason": event.reason or None,
-        "data": event.data,
+        "data": _details(event),
     }
 
 
@@ -39,8 +40,14 @@ def event_text(notice: Notice) -> str:
         f"attempt={event.attempt}" if event.attempt else "",
         f"worker={event.worker}" if event.worker else "",
         f"reason={event.reason}" if event.reason else "",
-        f"data={compact(event.data)}" if event.data else "",
+        f"data={compact(_details(event))}" if event.data else "",
         f"cursor={notice.cursor}",
     )
     tail = " ".join(part for part in more if part)
     return f"{iso(event.at) or '-':<24}  {event.name.value:<16}  {event.state.value:<10}  {tail}"
+
+
+def _details(event: Event) -> dict[str, Any]:
+    """What the event carries; of progress, its time as all times are shown."""
+    at = event.data.get("at")
+    return {**event.data, "at": iso(at)} if isinstance(at, int | float) else dict(event.data)

@@ -79,10 +79,9 @@ def parts(info: TaskInfo) -> list[Part]:
         shown.append("  traceback")
         shown += [f"    {printable(one)}" for one in info.failure.traceback.splitlines()]
     if info.history:
-        columns = ("delivery", "attempt", "worker", "started", "ended", "how", "reason")
+        columns = ("attempt", "worker", "started", "ended", "how", "reason")
         rows = [
             (
-                one.delivery,
                 one.attempt,
                 one.worker,
                 iso(one.started_at),
