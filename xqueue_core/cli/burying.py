@@ -14,22 +14,19 @@ if TYPE_CHECKING:
     from xqueue_core.views import TaskInfo, Tasks
 
 
-async def dead_page(
-    app: XQueue, pick: Pick, quarantined: bool, after: str | None, limit: int
-) -> tuple[Tasks, int]:
+async def dead_page(app: XQueue, pick: Pick, after: str | None, limit: int) -> tuple[Tasks, int]:
     """A page of dead letters, and how many tasks are in quarantine.
 
-    ``quarantined`` asks for those alone; they stand among live tasks, so that all of these are
-    looked at, unless there is none in quarantine.
+    If those are asked for, all live tasks are looked at, unless there is none in quarantine.
     """
     from xqueue_core.views import Tasks
 
     stats = await ask(app, asked_stats)
     hidden = stats.total().quarantined
-    if quarantined and not hidden:
+    if pick.quarantined and not hidden:
         return Tasks([]), 0
 
     def wanted(info: TaskInfo) -> bool:
-        return info.quarantined is quarantined and pick.wanted(info, stats.at)
+        return pick.wanted(info, stats.at)
 
     return await page(app, pick.filter, after, limit, wanted), hidden

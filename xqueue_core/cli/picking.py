@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: States of tasks that have not ended.
+LIVE = ("scheduled", "pending", "processing")
 #: Tasks that were not done which are named one by one.
 NAMED = 20
 
@@ -30,7 +32,9 @@ def confirmed(command: Callable[..., T]) -> Callable[..., T]:
 
 def why_option(command: Callable[..., T]) -> Callable[..., T]:
     """Give a command ``--error`` and ``--older-than``."""
-    older = click.option("--older-than", type=DURATION, help="Ended longer ago: such as 7d.")
+    older = click.option(
+        "--older-than", type=DURATION, help="Ended, or else accepted, longer ago: 7d."
+    )
     return older(click.option("--error", help="With this text in type or message.")(command))
 
 
@@ -41,18 +45,24 @@ class Pick:
     Attributes:
         filter: what the broker looks for.
         error: this text is in the type, the message or the reason of the failure.
-        older_than: they ended longer ago (seconds, by the broker's clock).
+        older_than: they ended longer ago, or were accepted if they have not ended (seconds, by
+            the broker's clock).
+        quarantined: they are damaged; else they are not.
         ids: instead of all this, these.
     """
 
     filter: Filter
     error: str | None = None
     older_than: float | None = None
+    quarantined: bool = False
     ids: Sequence[str] = ()
 
     def wanted(self, info: TaskInfo, now: float) -> bool:
         """True if the task is one of them, as far as the broker's filter does not tell."""
-        if self.older_than is not None and not 0 < info.finished_at <= now - self.older_than:
+        if info.quarantined is not self.quarantined:
+            return False
+        at = info.finished_at or info.accepted_at
+        if self.older_than is not None and not 0 < at <= now - self.older_than:
             return False
         if self.error is None:
             return True
@@ -60,6 +70,28 @@ class Pick:
         texts = [info.reason]
         texts += [] if failure is None else [failure.reason, failure.type, failure.message]
         return any(self.error.lower() in text.lower() for text in texts)
+
+
+def picked(
+    states: Sequence[str],
+    types: Sequence[str],
+    lanes: Sequence[str],
+    error: str | None,
+    older_than: float | None,
+    default: Sequence[str],
+) -> Pick:
+    """What a command's options mean; ``default`` are the states if none is given.
+
+    Raises UsageError if ``quarantined`` stands among other states.
+    """
+    from xqueue_core.cli.filters import made
+
+    quarantined = "quarantined" in states
+    if quarantined and len(states) > 1:
+        raise click.UsageError("--state quarantined is looked at by itself")
+    # A damaged record stands among the live ones: its state is in the part that cannot be read.
+    wanted = LIVE if quarantined else states or default
+    return Pick(made(wanted, types, lanes), error, older_than, quarantined)
 
 
 @dataclass(slots=True)

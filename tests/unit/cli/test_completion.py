@@ -64,6 +64,27 @@ def test_names_that_the_broker_knows(place: Place) -> None:
     assert completed(place, "lanes", "pause", "--url", "sqlite:///none.db", "g") == []
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_ask_in_their_way(place: Place, shell: str) -> None:
+    id = place.submit("greet", name="you")
+    done = subprocess.run(
+        [sys.executable, "-m", "xqueue_core.cli"],
+        cwd=place.folder,
+        env=environ(
+            _XQUEUE_COMPLETE=f"{shell}_complete",
+            _XQUEUE_COMPLETE_SECONDS="20",
+            COMP_WORDS=f"xqueue task show {id[:9]}",
+            COMP_CWORD=id[:9] if shell == "fish" else "3",
+        ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert id in done.stdout.replace(",", "\n").splitlines()
+    assert done.stderr == ""
+
+
 def test_what_goes_wrong_is_silent_and_makes_nothing(place: Place) -> None:
     assert completed(place, "lanes", "pause", "") == []
     assert completed(place, "lanes", "pause", "--app", "none.py", "") == []

@@ -69,8 +69,18 @@ def test_what_cannot_be_decoded_is_listed_by_itself(place: Place) -> None:
     assert lines("task", "show", waits)[1].split()[:2] == ["state", "quarantined:"]
     assert data("dead", "list")["quarantined"] == 1
     assert len(data("dead", "list")["tasks"]) == len(ids["one"] + ids["two"])
-    assert data("purge", waits, "--yes")["purged"] == 1
+    assert data("purge", "--state", "pending", "--yes")["matched"] == 0  # nor by another's state
+    assert lines("purge", "--state", "quarantined", "--dry-run") == ["1 task would be purged"]
+    assert data("purge", "--state", "quarantined", "--yes")["purged"] == 1
     assert data("dead", "list", "--state", "quarantined")["tasks"] == []
+
+
+def test_what_cannot_be_decoded_is_purged_by_its_id(place: Place) -> None:
+    waits = place.submit("broken")
+    damage(place, waits)
+    assert place.lease("broken") == []
+    assert data("purge", waits, "--yes")["purged"] == 1
+    assert data("task", "list")["tasks"] == []
 
 
 def test_replay_counts_in_a_dry_run(place: Place) -> None:
@@ -159,6 +169,7 @@ def test_purge_of_what_is_not_there(place: Place) -> None:
         (("purge", "--yes"), "say which tasks"),
         (("purge", "greet:x", "--state", "failed"), "say which tasks"),
         (("purge", "nonsense", "--yes"), "is not an id"),
+        (("purge", "--state", "failed", "--state", "quarantined"), "by itself"),
         (("purge", "greet:x", "--json"), "with --json nobody can be asked"),
     ],
 )
@@ -192,6 +203,14 @@ def test_which_tasks_are_meant(pick: dict[str, Any], fits: bool) -> None:
     assert Pick(Filter(), **pick).wanted(info, 100.0) is fits
 
 
-def test_what_has_not_ended_is_not_old() -> None:
-    info = TaskInfo(id="a:1", lane="a", state=State.PENDING)
-    assert not Pick(Filter(), older_than=0.0).wanted(info, 100.0)
+def test_what_has_not_ended_is_as_old_as_its_acceptance() -> None:
+    info = TaskInfo(id="a:1", lane="a", state=State.PENDING, accepted_at=50.0)
+    assert Pick(Filter(), older_than=50.0).wanted(info, 100.0)
+    assert not Pick(Filter(), older_than=51.0).wanted(info, 100.0)
+
+
+def test_damaged_tasks_are_meant_by_name_alone() -> None:
+    info = TaskInfo(id="a:1", lane="a", state=State.PENDING, quarantined=True)
+    assert not Pick(Filter()).wanted(info, 100.0)
+    assert Pick(Filter(), quarantined=True).wanted(info, 100.0)
+    assert not Pick(Filter(), older_than=0.0, quarantined=True).wanted(info, 100.0)

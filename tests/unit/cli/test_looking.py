@@ -197,7 +197,7 @@ def test_conformance_of_some_cases_is_partial(place: Place) -> None:
     assert answer.stderr.count("passed ") == 2
     written = json.loads((place.folder / "kit.json").read_text())
     assert [one["passed"] for one in written["results"]] == [True, True]
-    found = data("conformance", "memory://", *only, code=1)
+    found = data("conformance", "--url", "memory://", *only, code=1)
     assert found["partial"]
     assert found["badge"]["color"] == "yellow"
     assert len(found["results"]) == 2
@@ -223,6 +223,7 @@ def test_badges() -> None:
     [
         ((), "which broker?"),
         (("kit.db",), "a file of SQLite is sqlite:///kit.db"),
+        (("memory://", "--url", "memory://"), "the broker is given twice"),
         (("nosuch://x",), "no backend named 'nosuch'"),
         (("memory://", "--only", "Z99"), "no such cases: Z99"),
         (("memory://", "--loop", "trio"), "'trio' is not one of"),

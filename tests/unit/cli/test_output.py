@@ -123,7 +123,7 @@ def test_every_command_has_help_json_app_and_url(words: tuple[str, ...]) -> None
 NO_BROKER: dict[str, set[str]] = {
     "worker": {"--url", "--app", "--json"},
     "plugins": {"--json"},
-    "conformance": {"--json"},  # the broker is the argument
+    "conformance": {"--json", "--url"},
     "completion": {"--json"},
 }
 

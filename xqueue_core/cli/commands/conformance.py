@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("url", required=False)
+@click.option("--url", "named", help="The same as the argument.")
 @click.option("--only", multiple=True, metavar="CASE", help="Only this case; may be repeated.")
 @click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio")
 @click.option("--time-scale", type=click.FloatRange(0.1, 1000), default=1.0, help="Stretch waits.")
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @json_option
 def conformance(
     url: str | None,
+    named: str | None,
     only: tuple[str, ...],
     loop: str,
     time_scale: float,
@@ -48,6 +50,9 @@ def conformance(
     if listing:
         _list(out)
         return
+    if None not in (url, named):
+        raise click.UsageError("the broker is given twice")
+    url = url or named
     if url is None:
         raise click.UsageError("which broker? say for example: xqueue conformance sqlite:///kit.db")
     check_url("URL", url)

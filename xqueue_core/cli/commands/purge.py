@@ -6,7 +6,7 @@ import click
 
 from xqueue_core.cli.caller import Caller, asks
 from xqueue_core.cli.completing import ID
-from xqueue_core.cli.filters import where
+from xqueue_core.cli.filters import STATES, where
 from xqueue_core.cli.picking import confirmed, why_option
 
 _FINAL = ("success", "failed", "canceled", "timeout")
@@ -14,7 +14,7 @@ _FINAL = ("success", "failed", "canceled", "timeout")
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=ID)
-@where()
+@where((*STATES, "quarantined"))
 @why_option
 @confirmed
 @asks
@@ -32,13 +32,13 @@ def purge(
     """Forget tasks that have ended; cancel others.
 
     The tasks are named by their ids, or by a filter. A filter finds tasks that have ended, unless
-    --state names other states: those are canceled, with the reason `purged`. A task in quarantine
-    is forgotten if it is named by its id. There is no way back.
+    --state names other states: those are canceled, with the reason `purged`. Damaged tasks are
+    forgotten if they are named, or by --state quarantined. There is no way back.
     """
     from xqueue_core.calls import Did, Purge
-    from xqueue_core.cli.filters import made
-    from xqueue_core.cli.picking import Pick, carry_out
+    from xqueue_core.cli.picking import Pick, carry_out, picked
     from xqueue_core.ids import split_id
+    from xqueue_core.views import Filter
 
     filtered = bool(states or types or lanes or error is not None or older_than is not None)
     if bool(ids) is filtered:
@@ -47,7 +47,7 @@ def purge(
         split_id(id)
     carry_out(
         call,
-        Pick(made(states or _FINAL, types, lanes), error, older_than, ids),
+        Pick(Filter(), ids=ids) if ids else picked(states, types, lanes, error, older_than, _FINAL),
         lambda id: Purge(id=id),
         verb="Purge",
         past="purged",

@@ -29,17 +29,11 @@ def list_dead(
     Those that cannot be decoded are in quarantine; they are listed by --state quarantined alone.
     """
     from xqueue_core.cli.burying import dead_page
-    from xqueue_core.cli.filters import made
-    from xqueue_core.cli.picking import Pick
+    from xqueue_core.cli.picking import picked
     from xqueue_core.cli.shown.tasks import listed, summary
 
-    if "quarantined" in states and len(states) > 1:
-        raise click.UsageError("--state quarantined is listed by itself")
-    wanted = ("scheduled", "pending", "processing") if "quarantined" in states else states
-    filter = made(wanted or ("failed", "timeout"), types, lanes)
-    pick = Pick(filter, error, older_than)
-    quarantined = "quarantined" in states
-    found, hidden = call.run(lambda app: dead_page(app, pick, quarantined, after, limit))
+    pick = picked(states, types, lanes, error, older_than, ("failed", "timeout"))
+    found, hidden = call.run(lambda app: dead_page(app, pick, after, limit))
     data = {
         "tasks": [summary(info) for info in found.items],
         "next": found.next,
@@ -48,5 +42,5 @@ def list_dead(
     call.out.show(data, listed(found.items))
     if found.next is not None:
         call.out.note(f"More: --after {found.next}")
-    if hidden and not quarantined:
+    if hidden and not pick.quarantined:
         call.out.note(f"In quarantine: {hidden}; see --state quarantined")

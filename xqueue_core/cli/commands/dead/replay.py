@@ -34,15 +34,14 @@ def replay_dead(
     again is not replayed twice.
     """
     from xqueue_core.calls import Did, Replay
-    from xqueue_core.cli.filters import made
-    from xqueue_core.cli.picking import Pick, carry_out
+    from xqueue_core.cli.picking import carry_out, picked
     from xqueue_core.client.options import check_edit
 
     check_edit(None, delay)
     uuid = call.app._client.uuid
     carry_out(
         call,
-        Pick(made(states or ("failed", "timeout"), types, lanes), error, older_than),
+        picked(states, types, lanes, error, older_than, ("failed", "timeout")),
         lambda id: Replay(id=id, request=uuid(), delay=delay),
         verb="Replay",
         past="replayed",
