@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VARIABLE = "_XQUEUE_COMPLETE"
 #: Longest time for one completion, importing the app included (seconds), unless the variable
 #: ``_XQUEUE_COMPLETE_SECONDS`` says otherwise.
-DEADLINE = 1.0
+DEADLINE = 2.0
 PATIENCE = "_XQUEUE_COMPLETE_SECONDS"
 #: Most names that are offered, and most ids that are looked at for them.
 MOST, LOOKED_AT = 50, 1_000

@@ -116,13 +116,34 @@ def test_the_script_of_each_shell(place: Place, shell: str) -> None:
     assert found["script"].strip() == text.strip()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
-def test_bash_completes_an_id_that_has_a_colon(place: Place) -> None:
-    id = place.submit("greet", name="you")
-    (place.folder / "script").write_text(run("completion", "bash").stdout)
+def shell_of(place: Place, shell: str) -> dict[str, str]:
+    """The environment of a shell that finds a command `xqueue`, and its script in `script`."""
+    (place.folder / "script").write_text(run("completion", shell).stdout)
     command = place.folder / "xqueue"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m xqueue_core.cli "$@"\n')
     command.chmod(0o755)
+    path = f"{place.folder}{os.pathsep}{os.environ['PATH']}"
+    return environ(_XQUEUE_COMPLETE_SECONDS="20", PATH=path, HOME=str(place.folder))
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+def test_fish_completes_an_id(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    done = subprocess.run(
+        ["fish", "-c", f"source script; complete -C 'xqueue task show {id[:9]}'"],
+        cwd=place.folder,
+        env=shell_of(place, "fish"),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.split() == [id]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+def test_bash_completes_an_id_that_has_a_colon(place: Place) -> None:
+    id = place.submit("greet", name="you")
     # As bash does it: words are split by COMP_WORDBREAKS, which the script has changed.
     ask = f"""
     source ./script
@@ -134,7 +155,7 @@ def test_bash_completes_an_id_that_has_a_colon(place: Place) -> None:
     done = subprocess.run(
         ["bash", "--norc", "-c", ask],
         cwd=place.folder,
-        env=environ(_XQUEUE_COMPLETE_SECONDS="20"),
+        env=shell_of(place, "bash"),
         capture_output=True,
         text=True,
         timeout=30,

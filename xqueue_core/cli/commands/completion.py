@@ -25,7 +25,7 @@ def completion(shell: str, as_json: bool) -> None:
 
     For this session: `eval "$(xqueue completion bash)"`, the same with zsh, or
     `xqueue completion fish | source`. Lanes, ids, workers and schedules are asked of the broker,
-    which has a second to answer, or _XQUEUE_COMPLETE_SECONDS.
+    which has two seconds to answer, or _XQUEUE_COMPLETE_SECONDS.
     """
     from xqueue_core.cli.completing import VARIABLE, script
 
