@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Iterator
@@ -48,6 +49,11 @@ class Main(Lazy):
         except (XQueueError, TimeoutError) as error:
             _tell(error)
             ctx.exit(code_of(error))
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read it is gone: click knows what to do
+                raise
+            _tell(error)
+            ctx.exit(Code.ERROR)
         except KeyboardInterrupt:
             ctx.exit(Code.INTERRUPTED)
 
@@ -58,7 +64,8 @@ def _tell(error: Exception) -> None:
     from xqueue_core.errors import TaskError
 
     # What a handler said is one line whatever it contains.
-    lines = [str(error)] if isinstance(error, TaskError) else str(error).splitlines()
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    lines = [text] if isinstance(error, TaskError) else text.splitlines()
     echo("Error: " + "\n".join(map(printable, lines)), err=True)
 
 

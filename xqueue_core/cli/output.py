@@ -53,8 +53,10 @@ class Output:
     @property
     def terminal(self) -> bool:
         """True if people see it on a terminal that can have tables."""
-        able = os.environ.get("TERM") != "dumb" and sys.stdout.encoding.lower().startswith("utf")
-        return able and sys.stdout.isatty()
+        out = sys.stdout
+        if out is None or os.environ.get("TERM") == "dumb":
+            return False
+        return out.encoding.lower().startswith("utf") and out.isatty()
 
     def show(self, data: object, *parts: Part) -> None:
         """The one document of a command, or the same for people."""
@@ -67,7 +69,6 @@ class Output:
     def line(self, data: object, text: str) -> None:
         """One line of a stream: JSON on one line, or text."""
         echo(json.dumps(data) if self.as_json else printable(text))
-        sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Tell people something beside the output; JSON says it in its fields."""
@@ -86,7 +87,7 @@ class Output:
 
 def echo(text: str, *, err: bool = False) -> None:
     r"""Print a line; what the output's encoding does not have becomes an escape: ``\u2603``."""
-    encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 

@@ -35,7 +35,14 @@ def why_option(command: Callable[..., T]) -> Callable[..., T]:
     older = click.option(
         "--older-than", type=DURATION, help="Ended, or else accepted, longer ago: 7d."
     )
-    return older(click.option("--error", help="With this text in type or message.")(command))
+    error = click.option("--error", callback=_text, help="With this text in type or message.")
+    return older(error(command))
+
+
+def _text(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value == "":  # most probably a variable of a script that is not set
+        raise click.UsageError("--error: an empty text is in every task")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ def test_purge_of_what_is_not_there(place: Place) -> None:
         (("dead", "replay", "broken:x"), "unexpected extra argument"),
         (("purge",), "say which tasks"),
         (("purge", "--yes"), "say which tasks"),
+        (("purge", "--error", "", "--yes"), "--error: an empty text is in every task"),
         (("purge", "greet:x", "--state", "failed"), "say which tasks"),
         (("purge", "nonsense", "--yes"), "is not an id"),
         (("purge", "--state", "failed", "--state", "quarantined"), "by itself"),

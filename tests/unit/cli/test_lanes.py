@@ -115,6 +115,8 @@ def test_lanes_called_wrongly(place: Place) -> None:
     for wrong in ("0", "-1", "many", "1.5", "9999999"):
         answer = run("lanes", "limit", "greet", "--", wrong, code=2)
         assert f"not {wrong!r}" in answer.stderr
+    for wrong, says in (("", "1 to 512 characters"), ("\udcff", "lone surrogate")):
+        refused("lanes", "limit", "greet", "2", "--key", wrong, code=2, says=says)
     refused("lanes", "pause", code=2, says="Missing argument 'LANE...'")
     refused("lanes", "resume", code=2, says="Missing argument 'LANE...'")
     refused("lanes", "limit", "greet", code=2, says="Missing argument")

@@ -193,6 +193,14 @@ def test_an_output_that_cannot_have_a_character_gets_an_escape(place: Place) -> 
     assert r"Gr\xfc\xdfe \u2603" in plain.stdout.decode("ascii")
 
 
+def test_an_output_that_takes_nothing_is_one_line(place: Place) -> None:
+    place.submit("greet", name="you")
+    full = in_a_shell(place, "task list > /dev/full")
+    assert (full.returncode, full.stderr) == (1, b"Error: No space left on device\n")
+    closed = in_a_shell(place, "task list >&-")
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
 def test_an_error_obeys_no_terminal_either(place: Place) -> None:
     id = place.submit("broken", text="\x1b[31mred\nand more")
     place.work()
@@ -200,6 +208,18 @@ def test_an_error_obeys_no_terminal_either(place: Place) -> None:
     [line] = answer.stderr.splitlines()
     assert line.startswith("Error: ")
     assert r"\x1b[31mred\nand more" in line
+
+
+def in_a_shell(place: Place, line: str) -> subprocess.CompletedProcess[bytes]:
+    code = [str(ROOT), str(ROOT / "tests"), *map(str, ROOT.glob("backends/*"))]
+    return subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m xqueue_core.cli {line}"],
+        cwd=place.folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(code)},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def in_a_process(

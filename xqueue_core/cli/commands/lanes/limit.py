@@ -29,6 +29,8 @@ def limit(call: Caller, lane: str, limit: str, key: str | None) -> None:
     from xqueue_core.cli.shown.lanes import limit_data
 
     wanted = _number(limit)
+    if key is not None:
+        _check_key(key)
     info = call.run(lambda app: _set(app, lane, key, wanted))
     now = "no limit" if info.limit is None else f"limit {info.limit}"
     declared = "" if info.pinned or info.limit is None else ", as workers declare"
@@ -51,6 +53,14 @@ async def _set(app: XQueue, lane: str, key: str | None, limit: int | None) -> Ke
         return infos[0]
 
     return await ask(app, call)
+
+
+def _check_key(key: str) -> None:
+    from xqueue_core.client.options import LONGEST_KEY, text
+
+    text("key", key)
+    if not 1 <= len(key) <= LONGEST_KEY:
+        raise click.UsageError(f"a key is 1 to {LONGEST_KEY} characters, not {len(key)}")
 
 
 def _number(text: str) -> int | None:
