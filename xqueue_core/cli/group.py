@@ -1,58 +1,72 @@
-"""The commands: each module is imported when its command is used."""
+"""All commands, and what becomes of their errors."""
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import click
 
-from xqueue_core.errors import ConfigError, XQueueError
+from xqueue_core.cli.exits import Code, code_of
+from xqueue_core.cli.lazy import Entry, Lazy
+from xqueue_core.errors import XQueueError
 
-#: Command: where it lives, and what ``--help`` says without importing it.
+_HERE = "xqueue_core.cli.commands"
+
 COMMANDS = {
-    "worker": ("xqueue_core.cli.worker:worker", "Run tasks."),
-    "submit": ("xqueue_core.cli.tasks:submit", "Submit a task by its type's name."),
-    "task": ("xqueue_core.cli.tasks:task", "Look at tasks."),
-    "stats": ("xqueue_core.cli.tasks:stats", "Show how many tasks there are, by lane and type."),
+    "worker": Entry("xqueue_core.cli.worker:worker", "Run tasks."),
+    "submit": Entry(f"{_HERE}.submit:submit", "Submit a task by its type's name."),
+    "task": Entry(f"{_HERE}.task:task", "Look at tasks, wait for them, cancel, replay."),
+    "lanes": Entry(f"{_HERE}.lanes:lanes", "Look at lanes; pause, resume and limit them."),
+    "dead": Entry(f"{_HERE}.dead:dead", "Look at tasks that failed; replay them."),
+    "schedules": Entry(f"{_HERE}.schedules:schedules", "Look at recurring schedules; run one now."),
+    "workers": Entry(f"{_HERE}.workers:workers", "Look at workers; quiet and stop them."),
+    "purge": Entry(f"{_HERE}.purge:purge", "Forget tasks that have ended; cancel others."),
+    "top": Entry(f"{_HERE}.top:top", "Watch lanes and workers."),
+    "stats": Entry(f"{_HERE}.stats:stats", "Show how many tasks there are, by lane and type."),
+    "plugins": Entry(f"{_HERE}.plugins:plugins", "List what is installed, importing none of it."),
+    "config": Entry(f"{_HERE}.config:config", "Show every setting, and where it is from."),
+    "doctor": Entry(f"{_HERE}.doctor:doctor", "See whether everything is in order."),
+    "conformance": Entry(
+        f"{_HERE}.conformance:conformance", "Run the conformance kit on a broker."
+    ),
+    "completion": Entry(f"{_HERE}.completion:completion", "Print the completion for a shell."),
 }
 
 
-class Lazy(click.Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of ``COMMANDS``."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List them without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+class Main(Lazy):
+    """The group of all commands."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what went wrong is told in one line."""
+        """Run the command; what went wrong is told in one line, and by the exit code."""
         try:
             with _short_warnings():
                 return super().invoke(ctx)
-        except ConfigError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(2)
-        except XQueueError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(1)
+        except (XQueueError, TimeoutError) as error:
+            _tell(error)
+            ctx.exit(code_of(error))
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read it is gone: click knows what to do
+                raise
+            _tell(error)
+            ctx.exit(Code.ERROR)
+        except KeyboardInterrupt:
+            ctx.exit(Code.INTERRUPTED)
+
+
+def _tell(error: Exception) -> None:
+    """One line, or several where our own message has them; with nothing a terminal would obey."""
+    from xqueue_core.cli.output import echo, printable
+    from xqueue_core.errors import TaskError
+
+    # What a handler said is one line whatever it contains.
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    lines = [text] if isinstance(error, TaskError) else text.splitlines()
+    echo("Error: " + "\n".join(map(printable, lines)), err=True)
 
 
 @contextmanager
@@ -77,6 +91,24 @@ def _short_warnings() -> Iterator[None]:
         yield
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-def xqueue() -> None:
-    """XQueue: a task queue with the same guarantees on every broker."""
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from xqueue_core.cli.versions import xqueue_version
+
+    click.echo(f"xqueue {xqueue_version()}")
+    ctx.exit()
+
+
+xqueue = Main("xqueue", COMMANDS, "XQueue: a task queue with the same guarantees on every broker.")
+xqueue.context_settings = {"help_option_names": ["-h", "--help"]}
+xqueue.params.append(
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="Print the version and exit.",
+    )
+)

@@ -9,6 +9,7 @@ import click
 from xqueue_core.cli.apps import check_shared, configure, find_app
 from xqueue_core.cli.logs import configure_logging
 from xqueue_core.cli.signals import heeded, leave
+from xqueue_core.cli.urls import url_option
 from xqueue_core.cli.words import Mouth, Word
 from xqueue_core.errors import ConfigError
 
@@ -35,9 +36,10 @@ def _range(
     return found
 
 
-@click.command()
+@click.command(short_help="Run tasks.")
 @click.argument("app", required=False)
-@click.option("--url", help="The broker: `scheme://...`.")
+@click.option("--app", "named", help="The same as the argument.")
+@url_option
 @click.option("--concurrency", callback=_range, help="Slots of one process: `N`, or `LEAST-MOST`.")
 @click.option("--threads", type=int, help="Threads for plain functions.")
 @click.option("--children", type=int, help="Child processes for isolated tasks.")
@@ -51,6 +53,7 @@ def _range(
 @click.option("--name", help="The readable part of the worker's id.")
 @click.option("--burst", is_flag=True, help="End when nothing is left to do.")
 @click.option("--log-level", help="Least severe level logged.")
+@click.option("--json", "as_json", is_flag=True, help="Log lines of JSON.")
 @click.option("--supervised", is_flag=True, hidden=True)
 @click.option("--words-fd", type=int, hidden=True)
 def worker(app: str | None, **flags: Any) -> None:
@@ -64,6 +67,9 @@ def worker(app: str | None, **flags: Any) -> None:
     Exit codes: 0 stopped, 1 an error, 2 wrong usage or configuration, 75 the process must be
     replaced because code in it cannot be stopped (without --processes it replaces itself).
     """
+    named = flags.pop("named")
+    if None not in (app, named):
+        raise click.UsageError("the app is given twice")
     mouth = Mouth(flags.pop("words_fd"))
 
     def go() -> None:
@@ -72,7 +78,7 @@ def worker(app: str | None, **flags: Any) -> None:
 
     with heeded(go):  # until there is something in hand
         try:
-            code = _worker(app, flags, mouth)
+            code = _worker(app or named, flags, mouth)
         except ConfigError:
             mouth.last(Word.USAGE)
             raise
@@ -80,7 +86,7 @@ def worker(app: str | None, **flags: Any) -> None:
 
 
 def _worker(app: str | None, flags: dict[str, Any], mouth: Mouth) -> int:
-    name, burst = flags.pop("name"), flags.pop("burst")
+    name, burst, as_json = flags.pop("name"), flags.pop("burst"), flags.pop("as_json")
     parent = None
     if flags.pop("supervised"):
         from xqueue_core.cli.parent import Parent
@@ -93,7 +99,7 @@ def _worker(app: str | None, flags: dict[str, Any], mouth: Mouth) -> int:
     found = find_app(app)
     configure(found, flags)
     settings = found.settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, as_json)
     if (settings.min_processes or 1) > settings.processes:
         raise ConfigError(
             f"min_processes {settings.min_processes} is more than processes {settings.processes}"

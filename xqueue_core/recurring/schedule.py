@@ -96,6 +96,12 @@ class Recurring:
             unique_key=id.unique_key if self.overlap == "skip" else None,
         )
 
+    def task_now(self, uuid: Callable[[], str]) -> Task:
+        """A task that makes the same call at once, beside the schedule: it takes no slot, and
+        runs also while one of a slot has not ended. Raises InvalidTask if the call does not fit."""
+        id = make_id(self.spec.name, None, None, uuid)
+        return msgspec.structs.replace(self._prototype(), id=id.id)
+
     def _prototype(self) -> Task:
         if self._call is None:
             options = self.spec.options.but({**self.options, "delay": 0.0})

@@ -59,7 +59,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    url: _Url = Field(default="sqlite:///xqueue.db", description="The broker: `scheme://...`.")
+    url: _Url = Field(
+        default="sqlite:///xqueue.db",
+        description="The broker: `scheme://...`; a file is `sqlite:///file.db`.",
+    )
     semaphore_url: _Url | None = Field(
         default=None, description="Another broker for limits; by default the one of `url`."
     )

@@ -82,7 +82,7 @@ def test_a_task_of_a_type_that_the_app_does_not_declare_is_told_to_have_default_
 
 def test_a_task_that_was_not_sent_is_not_told_to_have_default_options(folder: Path) -> None:
     answer = told(folder, "submit", "job", "--url", f"sqlite:///{folder / 'q.db'}")
-    assert answer.exit_code == 1
+    assert answer.exit_code == 3
     assert answer.output == "Error: no task type is named 'job' (known: none)\n"
 
 

@@ -196,3 +196,16 @@ class TestDue:
 
         assert only(other).due(100.0, 3600.0 + LATE) == [3600.0]
         assert only(other).due(100.0, 3600.1 + LATE) == []
+
+
+def test_a_task_by_hand_makes_the_same_call_beside_the_schedule(app: XQueue) -> None:
+    @app.every(60, args=("a",), priority=6)
+    @app.task(delay=9)
+    async def tick(text: str) -> None: ...
+
+    uuid = Uuid7()
+    first, second = (only(app).task_now(uuid) for _ in range(2))
+    assert (first.slot, first.run_at, first.unique_key, first.delay) == (None, None, None, 0.0)
+    assert (first.type, first.priority, json.loads(first.payload)) == ("tick", 6, {"text": "a"})
+    assert first.id != second.id
+    assert "~" not in first.id  # no hash of the schedule in it

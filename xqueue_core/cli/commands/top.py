@@ -1,0 +1,58 @@
+"""``xqueue top``."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from xqueue_core.cli.caller import Caller, asks
+
+if TYPE_CHECKING:
+    from xqueue_core.app import XQueue
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print one frame, and end.")
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 3600), default=1.0, help="Seconds between frames; 1."
+)
+@asks
+def top(call: Caller, once: bool, interval: float) -> None:
+    """Watch lanes and workers.
+
+    Ctrl-C ends it. Where there is no terminal, give --once, or --json for a line of JSON for each
+    frame.
+    """
+    if once:
+        call.run(lambda app: _once(app, call))
+        return
+    if not (call.out.as_json or call.out.terminal):
+        raise click.UsageError("this is no terminal: give --once, or --json")
+    with suppress(KeyboardInterrupt):  # there is no other end
+        call.run(lambda app: _watch(app, call, interval))
+
+
+async def _once(app: XQueue, call: Caller) -> None:
+    from xqueue_core.cli.watching import frame
+
+    one = await frame(app, None)
+    call.out.show(one.data(), *one.parts())
+
+
+async def _watch(app: XQueue, call: Caller, interval: float) -> None:
+    from xqueue_core.cli.watching import frame, screen
+    from xqueue_core.errors import BrokerError
+
+    before, trouble = None, ""
+    with screen(call.out) as draw:
+        while True:
+            try:
+                before, trouble = await frame(app, before), ""
+            except BrokerError as error:
+                trouble = str(error)
+            if before is not None:
+                draw(before, trouble)
+            await asyncio.sleep(interval)

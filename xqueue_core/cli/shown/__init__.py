@@ -1,0 +1,1 @@
+"""What commands show: records as JSON types with documented fields, and as text."""

@@ -1,0 +1,41 @@
+"""Questions to the broker's view, as calls of an open connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xqueue_core.connect import Connection
+    from xqueue_core.permits import KeyInfo
+    from xqueue_core.views import Schedule, Stats, WorkerInfo
+
+#: What the limit of a lane is called in the semaphore begins so.
+LANE_KEY = "lane:"
+
+
+async def asked_stats(connection: Connection) -> Stats:
+    """The ledger. Raises Unsupported if the broker cannot be asked."""
+    stats: Stats = await connection.faces.needed("view").stats()
+    return stats
+
+
+async def asked_workers(connection: Connection) -> Sequence[WorkerInfo]:
+    """The registered workers. Raises Unsupported if the broker cannot be asked."""
+    workers: Sequence[WorkerInfo] = await connection.faces.needed("view").workers()
+    return workers
+
+
+async def asked_schedules(connection: Connection) -> Sequence[Schedule]:
+    """The recurring schedules. Raises Unsupported if the broker cannot be asked."""
+    schedules: Sequence[Schedule] = await connection.faces.needed("view").schedules()
+    return schedules
+
+
+async def asked_limits(connection: Connection, lanes: Sequence[str]) -> Mapping[str, KeyInfo]:
+    """Limit and holders of each lane; none of a broker without a semaphore."""
+    semaphore = connection.faces.semaphore
+    if semaphore is None or not lanes:
+        return {}
+    infos = await semaphore.inspect([f"{LANE_KEY}{lane}" for lane in lanes])
+    return {info.key.removeprefix(LANE_KEY): info for info in infos}
