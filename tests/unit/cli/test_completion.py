@@ -126,8 +126,35 @@ def shell_of(place: Place, shell: str) -> dict[str, str]:
     return environ(_XQUEUE_COMPLETE_SECONDS="20", PATH=path, HOME=str(place.folder))
 
 
-@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+@pytest.mark.parametrize(
+    ("shell", "answer"), [("fish", "plain,{}"), ("zsh", "plain\n{}\n_")]
+)
+def test_what_the_script_of_a_shell_asks_for(place: Place, shell: str, answer: str) -> None:
+    """As the script does it, for the shell itself may not be there."""
+    id = place.submit("greet", name="you")
+    script = run("completion", shell).stdout
+    assert f"_XQUEUE_COMPLETE={shell}_complete" in script
+    words = {
+        "fish": {"COMP_WORDS": f"xqueue task show {id[:9]}", "COMP_CWORD": id[:9]},
+        "zsh": {"COMP_WORDS": f"xqueue task show {id[:9]}", "COMP_CWORD": "3"},
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "xqueue_core.cli"],
+        cwd=place.folder,
+        env=environ(
+            _XQUEUE_COMPLETE=f"{shell}_complete", _XQUEUE_COMPLETE_SECONDS="20", **words[shell]
+        ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout.strip() == answer.format(id)
+
+
 def test_fish_completes_an_id(place: Place) -> None:
+    if shutil.which("fish") is None:
+        return  # what its script asks for is tried above
     id = place.submit("greet", name="you")
     done = subprocess.run(
         ["fish", "-c", f"source script; complete -C 'xqueue task show {id[:9]}'"],
@@ -141,7 +168,6 @@ def test_fish_completes_an_id(place: Place) -> None:
     assert done.stdout.split() == [id]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 def test_bash_completes_an_id_that_has_a_colon(place: Place) -> None:
     id = place.submit("greet", name="you")
     # As bash does it: words are split by COMP_WORDBREAKS, which the script has changed.

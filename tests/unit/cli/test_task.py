@@ -68,6 +68,40 @@ def test_show_what_is_not_there(place: Place) -> None:
     refused("task", "show", code=2, says="Missing argument 'ID'")
 
 
+# -- why ---------------------------------------------------------------------------------------
+
+
+def test_why_tells_people_what_to_do(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    first, *rest = run("task", "why", id).stdout.splitlines()
+    assert first == f"{id} is pending."
+    assert any("no worker" in one.lower() for one in rest)
+    assert all(one.startswith("- ") for one in rest)
+
+
+def test_why_as_json(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    told = data("task", "why", id)
+    assert (told["id"], told["state"], told["lane"]) == (id, "pending", "greet")
+    [reason] = [one for one in told["reasons"] if one["code"] == "no_worker"]
+    assert "greet" in reason["text"]
+
+
+def test_why_shows_nothing_raw(place: Place) -> None:
+    id = place.submit("broken", text="\x1b[31m[red]")
+    place.work()
+    text = run("task", "why", id).stdout
+    assert r"\x1b[31m[red]" in text
+    assert "\x1b" not in text
+
+
+def test_why_of_nothing(place: Place) -> None:
+    place.submit("greet", name="you")
+    refused("task", "why", "greet:nobody", code=3, says="greet:nobody")
+    refused("task", "why", "nonsense", code=2, says="is not an id")
+    refused("task", "why", code=2, says="Missing argument 'ID'")
+
+
 # -- list --------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xqueue_core.calls import Did, Edit
     from xqueue_core.task import State
     from xqueue_core.views import TaskInfo
+    from xqueue_core.why import Why
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -115,6 +116,18 @@ class SyncHandle(Generic[R_co]):
             Unsupported: the broker cannot replay, or a newer version wrote what is to be edited.
         """
         return self._wait(lambda: self._handle.replay(delay=delay, edit=edit), "replay()")
+
+    def why(self) -> Why:
+        """Why the task is not running, or where it runs, or how it ended: each reason with what
+        to do, the most decisive first; ``print`` it to read them.
+
+        What the broker cannot tell is said to be unknown. Takes three calls, or some more
+        if the task waits. Of a task that is not known it says so, and raises nothing.
+
+        Raises:
+            Unavailable, Unknown, Refused: the broker could not be asked.
+        """
+        return self._wait(self._handle.why, "why()")
 
     def events(self, after: str | None = None) -> Iterator[Notice]:
         """What happens to the task, as it happens; ends with the event of the task's end.

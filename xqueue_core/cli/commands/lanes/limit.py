@@ -40,11 +40,10 @@ def limit(call: Caller, lane: str, limit: str, key: str | None) -> None:
 
 async def _set(app: XQueue, lane: str, key: str | None, limit: int | None) -> KeyInfo:
     from xqueue_core.cli.laning import check_lanes
-    from xqueue_core.cli.views import LANE_KEY
-    from xqueue_core.worker.keys import semaphore_key
+    from xqueue_core.permits import lane_key, task_key
 
     await check_lanes(app, [lane])
-    name = f"{LANE_KEY}{lane}" if key is None else semaphore_key(lane, key)
+    name = lane_key(lane) if key is None else task_key(lane, key)
 
     async def call(connection: Connection) -> KeyInfo:
         semaphore = connection.faces.needed("semaphore")

@@ -7,6 +7,7 @@ _HERE = "xqueue_core.cli.commands.task"
 COMMANDS = {
     "show": Entry(f"{_HERE}.show:show", "Show one task with its history."),
     "list": Entry(f"{_HERE}.list:list_tasks", "List tasks, a page at a time."),
+    "why": Entry(f"{_HERE}.why:why", "Tell why a task is not running, and what to do."),
     "wait": Entry(f"{_HERE}.wait:wait", "Wait until a task has ended, and print its result."),
     "cancel": Entry(f"{_HERE}.cancel:cancel", "Cancel a task."),
     "replay": Entry(
