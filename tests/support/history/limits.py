@@ -111,7 +111,10 @@ def _allowed(settings: list[LimitSet], at: float, within: float) -> tuple[float,
         # One that took no time to be set was there from the beginning.
         old = most if n else (new if one.effective <= one.at else math.inf)
         if at > one.effective + within:
-            most, drains, since = new, old - new if old > new else 0.0, one.effective + within
+            # Set anew, the same limit or a higher one, it leaves those that drain as they are.
+            drains = max(0.0, drains + old - new) if math.isfinite(new) else 0.0
+            since = one.effective + within if old > new else since
+            most = new
         else:
             most = max(old, new)
     return most, drains, since

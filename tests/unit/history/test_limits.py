@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from support.history import events as e
 from support.history.tale import Tale
 
@@ -92,6 +94,14 @@ def test_what_ran_when_a_limit_was_lowered_drains() -> None:
 
 def test_but_nothing_new_starts_beside_it() -> None:
     assert lowered().whole("d", 6.0, 6.5).broken() == {"limit"}
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_what_drains_goes_on_when_the_limit_is_set_again(again: int) -> None:
+    tale = Tale().limit(3).limit(1, 4.0, took=0.1).whole("a", 2.0, 7.5)
+    tale.whole("b", 2.0, 9.0).whole("c", 2.0, 9.0).limit(again, 5.5).whole("d", 7.6, 8.0)
+    assert tale.broken() == set()
+    assert tale.whole("e", 7.7, 8.0).broken() == {"limit"}
 
 
 def test_what_drains_runs_beside_what_the_new_limit_allows() -> None:
