@@ -17,7 +17,7 @@ FORK_WARNING = "ignore:.*multi-threaded.*fork.*:DeprecationWarning"
 FORK_OPTION = ("-W", "ignore:This process (pid=:DeprecationWarning")
 
 #: Longest life of a child (seconds).
-LONGEST = 100.0
+LONGEST = 100
 
 
 class Child:
@@ -31,7 +31,9 @@ class Child:
             code = 1
             try:
                 # One that hangs says where, and ends by itself even if nobody waits for it.
-                faulthandler.dump_traceback_later(LONGEST, exit=True, file=2)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                faulthandler.register(signal.SIGALRM, file=2, chain=True)
+                signal.alarm(LONGEST)
                 main()
                 code = 0
             except BaseException:
@@ -40,7 +42,7 @@ class Child:
             finally:
                 os._exit(code)
 
-    def join(self, seconds: float = LONGEST + 10.0) -> int:
+    def join(self, seconds: float = LONGEST + 10) -> int:
         """Its exit code. A child that does not end in time is killed: AssertionError."""
         end = time.monotonic() + seconds
         while True:
