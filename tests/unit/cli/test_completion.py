@@ -126,9 +126,7 @@ def shell_of(place: Place, shell: str) -> dict[str, str]:
     return environ(_XQUEUE_COMPLETE_SECONDS="20", PATH=path, HOME=str(place.folder))
 
 
-@pytest.mark.parametrize(
-    ("shell", "answer"), [("fish", "plain,{}"), ("zsh", "plain\n{}\n_")]
-)
+@pytest.mark.parametrize(("shell", "answer"), [("fish", "plain,{}"), ("zsh", "plain\n{}\n_")])
 def test_what_the_script_of_a_shell_asks_for(place: Place, shell: str, answer: str) -> None:
     """As the script does it, for the shell itself may not be there."""
     id = place.submit("greet", name="you")
