@@ -121,7 +121,8 @@ def _app_in(module: ModuleType, attr: str, spec: str) -> XQueue:
         if not hasattr(module, attr):
             there = f"; it {has}" if apps else ", and no XQueue at all"
             raise ConfigError(f"{where} has no `{attr}`{there}")
-        kind = type(getattr(module, attr)).__name__
+        found = getattr(module, attr)
+        kind = "a class" if isinstance(found, type) else type(found).__name__
         there = f"; {where} {has}" if apps else ""
         raise ConfigError(f"{spec} is not an XQueue, but {kind}{there}")
     if "app" in apps:

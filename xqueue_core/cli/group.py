@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -53,9 +54,18 @@ class Main(Lazy):
             if error.errno == errno.EPIPE:  # whoever read it is gone: click knows what to do
                 raise
             _tell(error)
+            _drop_output()
             ctx.exit(Code.ERROR)
         except KeyboardInterrupt:
             ctx.exit(Code.INTERRUPTED)
+
+
+def _drop_output() -> None:
+    """What is left in the buffer would fail once more, at the interpreter's end, with its code."""
+    with suppress(OSError, ValueError):  # also where it is no file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _tell(error: Exception) -> None:

@@ -80,7 +80,7 @@ def test_the_settings_name_the_app(folder: Path) -> None:
         ("two", "say which"),
         ("two:nothing", r"^two has no `nothing`; it has: one, other$"),
         ("two.py:nothing", r"^two.py has no `nothing`; it has: one, other$"),
-        ("two:XQueue", r"two:XQueue is not an XQueue, but type; two has: one, other"),
+        ("two:XQueue", r"two:XQueue is not an XQueue, but a class; two has: one, other"),
         ("empty:app", r"^empty has no `app`, and no XQueue at all$"),
     ],
 )

@@ -215,7 +215,7 @@ def in_a_shell(place: Place, line: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         ["sh", "-c", f"exec {sys.executable} -m xqueue_core.cli {line}"],
         cwd=place.folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(code)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(code), "PYTHONUNBUFFERED": ""},
         capture_output=True,
         timeout=30,
         check=False,
