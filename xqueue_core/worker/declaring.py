@@ -96,7 +96,7 @@ class Declaring:
         # Looked at first: a loss while the lanes are declared, or later, changes it.
         kept = await self._keep(semaphore)
         if self._under != kept:
-            self._left = await self._undeclared(semaphore)
+            self._left = await self._undeclared(semaphore, kept)
             self._under, self._kept = kept, 0  # all is not declared under it yet
         while self._left:
             lane = self._left[-1]
@@ -104,13 +104,15 @@ class Declaring:
             self._left.pop()
         self._kept, self._again = kept, None
 
-    async def _undeclared(self, semaphore: Semaphore) -> list[Lane]:
+    async def _undeclared(self, semaphore: Semaphore, kept: int) -> list[Lane]:
         """The lanes whose limit must be told.
 
         One that is there already is not: if all is lost just now, that would grant it to others
         who have not noticed, while what runs is not counted.
         """
-        infos = await semaphore.inspect([lane.key for lane in self._lanes])
+        still, *infos = await semaphore.inspect([KEPT, *(lane.key for lane in self._lanes)])
+        if still.version != kept:
+            raise Unavailable("it has lost its data just now")
         return [
             lane
             for lane, info in zip(self._lanes, infos, strict=True)
