@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -148,22 +147,6 @@ def test_what_the_script_of_a_shell_asks_for(place: Place, shell: str, answer: s
         check=True,
     )
     assert done.stdout.strip() == answer.format(id)
-
-
-def test_fish_completes_an_id(place: Place) -> None:
-    if shutil.which("fish") is None:
-        return  # what its script asks for is tried above
-    id = place.submit("greet", name="you")
-    done = subprocess.run(
-        ["fish", "-c", f"source script; complete -C 'xqueue task show {id[:9]}'"],
-        cwd=place.folder,
-        env=shell_of(place, "fish"),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert done.stdout.split() == [id]
 
 
 def test_bash_completes_an_id_that_has_a_colon(place: Place) -> None:
