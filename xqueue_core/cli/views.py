@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from xqueue_core.permits import KeyInfo
     from xqueue_core.views import Schedule, Stats, WorkerInfo
 
-#: What the limit of a lane is called in the semaphore begins so.
-LANE_KEY = "lane:"
-
 
 async def asked_stats(connection: Connection) -> Stats:
     """The ledger. Raises Unsupported if the broker cannot be asked."""
@@ -37,5 +34,7 @@ async def asked_limits(connection: Connection, lanes: Sequence[str]) -> Mapping[
     semaphore = connection.faces.semaphore
     if semaphore is None or not lanes:
         return {}
-    infos = await semaphore.inspect([f"{LANE_KEY}{lane}" for lane in lanes])
-    return {info.key.removeprefix(LANE_KEY): info for info in infos}
+    from xqueue_core.permits import lane_key
+
+    infos = await semaphore.inspect([lane_key(lane) for lane in lanes])
+    return dict(zip(lanes, infos, strict=True))
