@@ -16,14 +16,23 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from benchmarks import limits_jobs as jobs
+from benchmarks.figures import ratios
 
 UNITS = {"rate": "tasks/s", "cpu": "ms/task"}
+
+#: Makes an empty broker, in the folder if it is a file; its URL.
+Broker = Callable[[Path], str]
+
+
+def on_sqlite(folder: Path) -> str:
+    """A file of its own for each run."""
+    return f"sqlite:///{folder}/bench.db"
 
 
 @dataclass(slots=True, frozen=True)
@@ -71,32 +80,31 @@ def main() -> int:
     return 0
 
 
-def series(comparison: Comparison, count: int, runs: int) -> dict[str, list[float]]:
+def series(
+    comparison: Comparison, count: int, runs: int, broker: Broker = on_sqlite
+) -> dict[str, list[float]]:
     """Figures without and with, and each ratio to the mean of the runs around it."""
-    without = [one(comparison, "free", count)]
+    without = [one(comparison, "free", count, broker)]
     limited = []
     for _ in range(runs):
-        limited.append(one(comparison, comparison.limited, count))
-        without.append(one(comparison, "free", count))
+        limited.append(one(comparison, comparison.limited, count, broker))
+        without.append(one(comparison, "free", count, broker))
     figures: dict[str, list[float]] = {}
     for n, name in enumerate(("rate", "cpu")):
         figures[f"{name} without"] = [run[n] for run in without]
         figures[f"{name} with"] = [run[n] for run in limited]
-        figures[f"{name} ratio"] = [
-            2 * ours[n] / (before[n] + after[n])
-            for ours, (before, after) in zip(limited, pairwise(without), strict=True)
-        ]
+        figures[f"{name} ratio"] = ratios(figures[f"{name} with"], figures[f"{name} without"])
     return figures
 
 
-def one(comparison: Comparison, task: str, count: int) -> tuple[float, float]:
+def one(comparison: Comparison, task: str, count: int, broker: Broker) -> tuple[float, float]:
     """One run; tasks per second, and milliseconds of all workers' CPU per task.
 
     Raises RuntimeError if a limit was exceeded or a task did not run.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "ran.log")
-        env = {**os.environ, "XQUEUE_URL": f"sqlite:///{folder}/bench.db", jobs.LOG: str(log)}
+        env = {**os.environ, "XQUEUE_URL": broker(Path(folder)), jobs.LOG: str(log)}
         call = [sys.executable, "-m", "benchmarks.limits_submit", task]
         subprocess.run([*call, str(count), str(comparison.keys)], env=env, check=True, timeout=300)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

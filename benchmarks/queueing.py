@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from statistics import quantiles
 
+from benchmarks.figures import percentiles
 from benchmarks.jobs import app as jobs
 from benchmarks.jobs import clock, noop
 from benchmarks.workers import burst, environment, running
@@ -49,10 +49,10 @@ async def drained(count: int, url: str, durability: str) -> float:
     return count / (last - first)
 
 
-async def picked_up(samples: int, url: str, durability: str) -> tuple[float, float, float]:
+async def picked_up(samples: int, url: str, durability: str) -> list[float]:
     """Submit one task at a time to an idle worker in another process.
 
-    Milliseconds from before the submit to the handler's first instruction: p50, p95, p99.
+    Milliseconds from before the submit to the handler's first instruction, of each.
     """
     waits: list[float] = []
     with running(url, durability):
@@ -62,8 +62,7 @@ async def picked_up(samples: int, url: str, durability: str) -> tuple[float, flo
             handle = await clock.submit()
             waits.append((await handle.result(timeout=60) - began) / 1e6)
             await asyncio.sleep(0.02)  # the worker is idle again
-    cuts = quantiles(waits, n=100)
-    return cuts[49], cuts[94], cuts[98]
+    return waits
 
 
 async def measured(url: str, durability: str, count: int, samples: int) -> dict[str, float]:
@@ -72,8 +71,8 @@ async def measured(url: str, durability: str, count: int, samples: int) -> dict[
     async with jobs:
         submit = await submitted(count)
         drain = await drained(count, url, durability)
-        p50, p95, p99 = await picked_up(samples, url, durability)
-    return {"submit": submit, "drain": drain, "p50": p50, "p95": p95, "p99": p99}
+        waits = await picked_up(samples, url, durability)
+    return {"submit": submit, "drain": drain, **percentiles(waits)}
 
 
 if __name__ == "__main__":

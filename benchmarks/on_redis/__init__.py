@@ -1,0 +1,1 @@
+"""What the queue needs of Redis, beside what Redis itself can do."""
