@@ -1,0 +1,96 @@
+-- One heartbeat of a worker (P1.2, P1.4).
+--
+-- KEYS: [1] {namespace}:meta
+-- ARGV: 1: the server's run id  2: the beat, handed on unread
+--         3: packed [worker, lease, heartbeat, answered, leaving, number, host, pid, started_at,
+--         [lane, ...]]  4: packed [[id, token, waits], ...], what it holds
+-- RETURN: ['ok', a code for each held one (0 lost, 1 kept, 2 cancel requested), paused lanes,
+--         quiet (0, 1), stop (0, 1), time (text)], or ['taken', host, pid] if another worker of
+--         this id lives
+-- libs: base row place machine aside leases
+-- flags: allow-oom
+
+local run, told, held = ARGV[1], unpack_(ARGV[3]), unpack_(ARGV[4])
+local name, lease_, heartbeat, answered, leaving = told[1], told[2], told[3], told[4], told[5]
+local number, host, pid, started_at, lanes = told[6], told[7], told[8], told[9], told[10]
+
+local function another(known)
+  return known[W.STARTED_AT] ~= 0 and started_at ~= 0 and (known[W.HOST] ~= host
+    or known[W.PID] ~= pid or known[W.STARTED_AT] ~= started_at)
+end
+
+-- Hand back, uncharged, what the worker does not know that it has.
+local function hand_back(found, known, upto, reason)
+  for _, one in ipairs(found) do
+    local id, token, number_ = one[1], one[2], one[3]
+    if not known[id .. ' ' .. whole(token)] and number_ <= upto then
+      local row = sound(id, nil, nil)
+      local back = { kind = 'handback', ran = false, reason = reason, unable = '' }
+      if not row or machine.settle(id, row, token, back, now) ~= 'applied' then
+        hold(name, id, false)
+      end
+    end
+  end
+end
+
+local function verdicts(found)
+  local current, codes = {}, {}
+  for _, one in ipairs(found) do
+    current[one[1]] = one
+  end
+  for i, one in ipairs(held) do
+    local has = current[one[1]]
+    codes[i] = 0
+    if has and has[2] == one[2] then
+      codes[i] = has[4] and 2 or 1
+    end
+  end
+  return codes
+end
+
+local known = worker_of(name)
+if known and known[W.DEAD] then
+  give_up(name, known) -- its tasks are being given away: then it begins anew
+  write()
+  reset()
+  known = nil
+end
+if known and another(known) then
+  return { 'taken', known[W.HOST], known[W.PID] }
+end
+local found = held_by(name)
+if leaving then
+  hand_back(found, {}, math.huge, 'left')
+  forget_worker(name)
+  write()
+  return { 'ok', verdicts({}), {}, 0, 0, format('%.6f', now) }
+end
+
+local waiting, by_token = {}, {}
+for _, one in ipairs(held) do
+  by_token[one[1] .. ' ' .. whole(one[2])] = true
+  if one[3] then
+    waiting[#waiting + 1] = { one[1], one[2] }
+  end
+end
+local overtaken = known and number < known[W.NUMBER]
+if overtaken then
+  -- A later one overtook it on its way: what waited then may have started since.
+  number, waiting = known[W.NUMBER], known[W.WAITING]
+end
+save_worker(name, { now, lease_, heartbeat, number, host, pid, started_at, false, waiting, run })
+if not overtaken then
+  call('HSET', P .. 'beats', name, ARGV[2])
+end
+mark_beat(run, lease_, heartbeat)
+hand_back(found, by_token, answered, 'unanswered')
+local orders = unpacked(call('HGET', P .. 'orders', name)) or { false, false }
+local paused_lanes = {}
+for _, lane in ipairs(lanes) do
+  if lane_of(lane)[1] then
+    paused_lanes[#paused_lanes + 1] = lane
+  end
+end
+write()
+return { 'ok', verdicts(found), paused_lanes, orders[1] and 1 or 0, orders[2] and 1 or 0,
+  format('%.6f', now) }

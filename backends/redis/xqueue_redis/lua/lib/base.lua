@@ -1,0 +1,169 @@
+-- What every script has: the prefix of its keys, the time, and what is written at its end.
+--
+-- Counts, events and rings are gathered while a script runs and written once, by finish().
+
+local P = string.sub(KEYS[1], 1, -5) -- "{namespace}:meta" without "meta"
+local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack
+local format = string.format
+
+local function clock()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1e6
+end
+local now = clock() --@clock
+
+-- redis.call() for commands whose first argument is a key of ours. What another client has put in
+-- its place, of another type, is moved aside: a script must not end half way.
+local function call(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if type(answer) ~= 'table' or not answer.err then
+    return answer
+  end
+  if string.sub(answer.err, 1, 9) == 'WRONGTYPE' then
+    redis.call('RENAME', key, P .. 'rubbish:' .. string.format('%.0f', now * 1e6) .. ':' .. key)
+    return redis.call(command, key, ...)
+  end
+  error(answer)
+end
+
+-- A whole number as text: tostring() would round it beyond 14 digits.
+local function whole(n)
+  return format('%.0f', n)
+end
+
+local function micros(at)
+  return math.floor(at * 1e6)
+end
+
+-- The value that was packed into these bytes, or nil if they are damaged.
+local function unpacked(bytes)
+  if not bytes then
+    return nil
+  end
+  local ok, value = pcall(unpack_, bytes)
+  if ok and type(value) == 'table' then
+    return value
+  end
+  return nil
+end
+
+-- Most arguments that are given to one command: Lua's stack holds some 8,000.
+local MOST = 2000
+
+-- call(...) with a list of any length behind the fixed arguments; `step` belong together.
+local function many(list, step, ...)
+  local fixed = { ... }
+  local n = #list
+  local size = MOST - MOST % step
+  for first = 1, n, size do
+    local last = math.min(first + size - 1, n)
+    local arguments = { unpack(fixed) }
+    local count = #fixed
+    for i = first, last do
+      count = count + 1
+      arguments[count] = list[i]
+    end
+    call(unpack(arguments, 1, count))
+  end
+end
+
+-- -- gathered until the end ----------------------------------------------------------------------
+
+local counted, ready_changes, events, rung = {}, {}, {}, {}
+
+local types = {}
+
+local function type_of(id)
+  local type_ = types[id]
+  if not type_ then
+    type_ = string.match(id, '^[^:]*')
+    types[id] = type_
+  end
+  return type_
+end
+
+-- The number of tasks of this id's type in this lane has changed by n.
+local function count(lane, id, field, n)
+  local by_type = counted[lane]
+  if not by_type then
+    by_type = {}
+    counted[lane] = by_type
+  end
+  local type_ = type_of(id)
+  local fields = by_type[type_]
+  if not fields then
+    fields = {}
+    by_type[type_] = fields
+  end
+  fields[field] = (fields[field] or 0) + n
+end
+
+-- How many of a lane's level may be leased has changed by n.
+local function ready_by(lane, level, n)
+  local levels = ready_changes[lane]
+  if not levels then
+    levels = {}
+    ready_changes[lane] = levels
+  end
+  levels[level] = (levels[level] or 0) + n
+end
+
+-- Tasks of this lane may be leased now, or become due: wake up to n workers.
+local function ring(lane, n)
+  rung[lane] = (rung[lane] or 0) + (n or 1)
+end
+
+local function tell(event)
+  events[#events + 1] = event
+end
+
+-- Most tokens in a lane's wake list.
+local TOKENS = 16
+-- Most events in one entry of the log.
+local PAGE = 500
+
+local function flush_events()
+  local n = #events
+  for first = 1, n, PAGE do
+    local part = events
+    if n > PAGE then
+      part = {}
+      for i = first, math.min(first + PAGE - 1, n) do
+        part[#part + 1] = events[i]
+      end
+    end
+    call('XADD', P .. 'events', '*', 'b', pack(part))
+  end
+end
+
+local function finish()
+  for lane, by_type in pairs(counted) do
+    for type_, fields in pairs(by_type) do
+      for field, n in pairs(fields) do
+        if n ~= 0 then
+          call('HINCRBY', P .. 'counts', lane .. '/' .. type_ .. '/' .. field, n)
+        end
+      end
+    end
+  end
+  for lane, levels in pairs(ready_changes) do
+    for level, n in pairs(levels) do
+      if n ~= 0 then
+        call('HINCRBY', P .. 'ready:' .. lane, level, n)
+      end
+    end
+  end
+  flush_events()
+  for lane, n in pairs(rung) do
+    local key = P .. 'wake:' .. lane
+    local there = call('LLEN', key)
+    for _ = 1, math.min(n, TOKENS - there) do
+      call('RPUSH', key, '1')
+    end
+  end
+end
+
+-- What was gathered has been written.
+local function forget_gathered()
+  counted, ready_changes, events, rung = {}, {}, {}, {}
+end

@@ -1,0 +1,146 @@
+-- Workers' leases: who is alive, and when that may be judged (P1.2, P1.4).
+
+-- Places in the row of a worker, and in the mark.
+local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, STARTED_AT = 7,
+  DEAD = 8, WAITING = 9, RUN = 10 }
+local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
+
+-- Most deliveries taken from one worker by one script.
+local PORTION = 1000
+
+local function worker_of(name)
+  return unpacked(call('HGET', P .. 'workers', name))
+end
+
+local function save_worker(name, worker)
+  call('HSET', P .. 'workers', name, pack(worker))
+end
+
+-- What a worker holds: a list of { id, token, call, canceled }.
+local function held_by(name)
+  local flat = call('HGETALL', P .. 'held:' .. name)
+  local found = {}
+  for i = 1, #flat, 2 do
+    local token, number, canceled = string.match(flat[i + 1], '^(%d+):(%d+):(%d)$')
+    found[#found + 1] = { flat[i], tonumber(token) or 0, tonumber(number) or 0, canceled == '1' }
+  end
+  return found
+end
+
+local function forget_worker(name)
+  for _, hash in ipairs({ 'workers', 'beats', 'turns', 'orders' }) do
+    call('HDEL', P .. hash, name)
+  end
+end
+
+-- Take from a worker marked dead what it held, and forget it when that is all. How many were
+-- taken; a later call takes the rest.
+local function give_up(name, worker)
+  local waiting = {}
+  for _, one in ipairs(worker[W.WAITING]) do
+    waiting[one[1] .. ' ' .. whole(one[2])] = true
+  end
+  local held, n = held_by(name), 0
+  for _, one in ipairs(held) do
+    if n >= PORTION then
+      return n
+    end
+    n = n + 1
+    local id, token = one[1], one[2]
+    local row = sound(id, nil, nil)
+    if not row or machine.lose(id, row, token, waiting[id .. ' ' .. whole(token)], now) == 'lost' then
+      hold(name, id, false)
+    end
+  end
+  forget_worker(name)
+  return n
+end
+
+-- The mark after a heartbeat of this worker: when workers could last renew.
+local function mark_beat(run, lease, heartbeat)
+  local mark = unpacked(call('GET', P .. 'mark'))
+  if mark and mark[M.RUN] == run then
+    lease, heartbeat = math.max(lease, mark[M.LEASE]), math.max(heartbeat, mark[M.HEARTBEAT])
+    local ago = now - mark[M.SEEN]
+    if ago >= 0 and ago <= 2 * heartbeat then
+      if ago > heartbeat / 2 or lease > mark[M.LEASE] or heartbeat > mark[M.HEARTBEAT] then
+        call('SET', P .. 'mark', pack({ now, run, mark[M.GRACE], lease, heartbeat }))
+      end
+      return
+    end
+  end
+  -- Nobody could renew for a while: everybody gets a whole lease from now on.
+  call('SET', P .. 'mark', pack({ now, run, now + lease, lease, heartbeat }))
+end
+
+-- Seconds until a worker's lease runs out. An outage of less than two of the slowest heartbeats
+-- leaves no trace in the mark, so a lease lasts through one of these and the beats around it.
+local function lease_left(worker, slowest, run)
+  if worker[W.RUN] ~= run then
+    return 0
+  end
+  local lasts = math.max(worker[W.LEASE], 2 * slowest + 2 * worker[W.HEARTBEAT])
+  return worker[W.SEEN] + lasts - now
+end
+
+-- True if a silent worker is silent by itself, not because nobody could renew.
+local function trusted(mark, workers, run)
+  if not mark or mark[M.RUN] ~= run then
+    return false
+  end
+  local heartbeat = 0
+  for _, worker in pairs(workers) do
+    if lease_left(worker, 0, run) > 0 then
+      heartbeat = math.max(heartbeat, worker[W.HEARTBEAT])
+    end
+  end
+  local ago = now - mark[M.SEEN]
+  return ago >= 0 and ago <= 2 * heartbeat and now >= mark[M.GRACE]
+end
+
+-- All workers, by name; one whose row is damaged gets a lease to be heard of.
+local function all_workers(run)
+  local flat = call('HGETALL', P .. 'workers')
+  local found = {}
+  for i = 1, #flat, 2 do
+    local worker = unpacked(flat[i + 1])
+    if not worker or #worker ~= W.RUN then
+      worker = { now, 15, 1, 0, '', 0, 0, false, {}, run }
+      save_worker(flat[i], worker)
+    end
+    found[flat[i]] = worker
+  end
+  return found
+end
+
+-- Give up on workers whose lease has run out. Seconds until one might again, and whom: a list of
+-- name, lease and number of deliveries.
+local function reclaim(run)
+  local workers = all_workers(run)
+  local mark = unpacked(call('GET', P .. 'mark'))
+  local judges = trusted(mark, workers, run)
+  local slowest, lease, wanted, buried = 0, 0, 1, {}
+  for _, worker in pairs(workers) do
+    slowest = math.max(slowest, worker[W.HEARTBEAT])
+    lease = math.max(lease, worker[W.LEASE])
+  end
+  for name, worker in pairs(workers) do
+    local left = lease_left(worker, slowest, run)
+    if worker[W.DEAD] then
+      give_up(name, worker)
+    elseif left > 0 then
+      wanted = math.min(wanted, left)
+    elseif judges then
+      worker[W.DEAD] = true
+      save_worker(name, worker)
+      buried[#buried + 1] = name
+      buried[#buried + 1] = format('%.17g', worker[W.LEASE])
+      buried[#buried + 1] = give_up(name, worker)
+    end
+  end
+  if mark and lease > 0 and (lease < mark[M.LEASE] or slowest < mark[M.HEARTBEAT]) then
+    mark[M.LEASE], mark[M.HEARTBEAT] = lease, slowest
+    call('SET', P .. 'mark', pack(mark))
+  end
+  return math.max(wanted, 0.05), buried
+end

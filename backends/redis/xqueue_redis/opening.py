@@ -1,0 +1,65 @@
+"""Opens a server: connects, and refuses one that would lose tasks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from xqueue_core.errors import ConfigError, Refused
+from xqueue_core.findings import Level
+from xqueue_redis.connection import Link
+from xqueue_redis.safety import config, dangers, version
+
+if TYPE_CHECKING:
+    from xqueue_redis.scripts import Scripts
+    from xqueue_redis.settings import RedisSettings
+
+logger = logging.getLogger("xqueue.redis")
+
+#: A script that does nothing: may this user load scripts?
+NOTHING: Final = "#!lua\nreturn 1"
+
+
+@asynccontextmanager
+async def opened(
+    settings: RedisSettings, scripts: Scripts, *, tell: bool = False
+) -> AsyncIterator[Link]:
+    """A link to the server; behind the context every call of it raises Refused.
+
+    With ``tell`` what may lose tasks, and does not refuse the start, is logged.
+
+    Raises:
+        NoDatabase: the namespace is not there, and ``make`` says that it is not to be begun.
+        ConfigError: the server refuses us, is too old, or would lose tasks.
+        Unavailable: it does not answer within ``timeout``.
+    """
+    link = Link(
+        settings.address(), settings.namespace, scripts, settings.timeout, make=settings.make
+    )
+    try:
+        try:
+            await link.command("SCRIPT", "LOAD", NOTHING)
+        except Refused as error:
+            # Whoever opens a backend has a mistake to mend, not a call to give up.
+            raise ConfigError(str(error)) from error
+        await _check(link, settings, tell=tell)
+        yield link
+    finally:
+        await link.close()
+
+
+async def _check(link: Link, settings: RedisSettings, *, tell: bool) -> None:
+    found = [version(link.info)]
+    found += dangers(link.info, await config(link), settings.durability, settings.allow)
+    if wrong := [one for one in found if one.level is Level.ERROR]:
+        told = "; ".join(f"{one.check}: {one.detail}. What to do: {one.advice}" for one in wrong)
+        raise ConfigError(f"{link.where}: {told}")
+    for one in found:
+        if tell and one.level is Level.WARNING:
+            logger.warning(
+                "%s: %s: %s. What to do: %s", link.where, one.check, one.detail, one.advice
+            )
+    if "unverified-tls" in settings.allow:
+        logger.warning("%s: whoever answers is trusted, as allow says: unverified-tls", link.where)
