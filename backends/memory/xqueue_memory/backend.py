@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xqueue_core.abc import Backend, Faces, Role
 from xqueue_core.calls import Capabilities
+from xqueue_core.findings import Finding, Level
 from xqueue_core.stored.bell import LocalBell
 from xqueue_core.stored.clock import Clock, host_clock
+from xqueue_core.stored.lending import lent
 from xqueue_memory.records import MemoryRecords
 
 if TYPE_CHECKING:
@@ -46,8 +48,25 @@ class MemoryBackend(Backend):
     def open(
         self, settings: MemorySettings, role: Role = Role.CLIENT
     ) -> AbstractAsyncContextManager[Faces]:
-        """Open the named store, which is made on first use; closing keeps it."""
+        """Open the named store, which is made on first use; closing keeps it.
+
+        The faces refuse every call behind their context, as those of any backend.
+        """
         return self._open(settings)
+
+    async def examine(self, settings: MemorySettings, seconds: float) -> AsyncIterator[Finding]:
+        """What is in the store of this process, and that nothing of it is kept."""
+        store = self._stores.get((settings.store, settings.namespace))
+        if store is None:
+            yield Finding("store", Level.OK, "nothing in it: it is made at the first use")
+        else:
+            yield Finding("store", Level.OK, f"{len(store.records)} rows")
+        yield Finding(
+            "durability",
+            Level.WARNING,
+            "nothing survives the end of this process",
+            "for more than tests take sqlite:///xqueue.db",
+        )
 
     @asynccontextmanager
     async def _open(self, settings: MemorySettings) -> AsyncIterator[Faces]:
@@ -56,4 +75,5 @@ class MemoryBackend(Backend):
         new = _Store(MemoryRecords(self._clock), LocalBell())
         # setdefault is one step: two threads that open at once get the same store.
         store = self._stores.setdefault((settings.store, settings.namespace), new)
-        yield faces(store.records, store.bell, settings.options(), self.capabilities(settings))
+        with lent(store.records, "this opening of the memory backend") as records:
+            yield faces(records, store.bell, settings.options(), self.capabilities(settings))

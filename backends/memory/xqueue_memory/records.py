@@ -34,6 +34,10 @@ class MemoryRecords(Records):
         self._highest = 0  # version that a removed row had
         self._last = 0  # cursor of the newest entry, also when it was dropped
 
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
     # -- reading -----------------------------------------------------------------------------
 
     async def now(self) -> Now:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,9 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from xqueue_core.abc import Backend, Faces, Role
 from xqueue_core.calls import Capabilities
+from xqueue_core.findings import Finding
 from xqueue_core.stored.clock import Clock, host_clock
-from xqueue_sqlite import forking
+from xqueue_core.stored.lending import lent
 from xqueue_sqlite.connection import FileOptions
+from xqueue_sqlite.forking import quiet
 from xqueue_sqlite.place import MOUNTS
 from xqueue_sqlite.records import SqliteRecords
 from xqueue_sqlite.store import Store
@@ -40,7 +44,7 @@ class SqliteBackend(Backend):
         self._mounts = mounts
         self._lock = threading.Lock()
         self._stores: dict[_Key, tuple[Store, int]] = {}  # with how many have it open
-        forking.watch(self)
+        quiet.watch(self)
 
     @property
     def Settings(self) -> type[SqliteSettings]:
@@ -59,10 +63,21 @@ class SqliteBackend(Backend):
         """Open the file, which is made if there is none; its folder must exist.
 
         Raises:
+            NoDatabase: there is none, and ``make`` says that none is to be made.
             ConfigError: the file cannot be used; the message says what to do.
             Unavailable: another process holds it for longer than ``busy_timeout``.
         """
         return self._open(settings, role)
+
+    async def examine(self, settings: SqliteSettings, seconds: float) -> AsyncIterator[Finding]:
+        """Place, rights, room, who has the file open, version, locks, log, and its integrity."""
+        from xqueue_sqlite.examining import contents, place
+
+        end = time.monotonic() + seconds
+        for look in (place, contents):
+            # In two steps: a file that hangs does not hide what is known of its place.
+            for finding in await asyncio.to_thread(look, settings, self._mounts, end):
+                yield finding
 
     @asynccontextmanager
     async def _open(self, settings: SqliteSettings, role: Role) -> AsyncIterator[Faces]:
@@ -78,7 +93,7 @@ class SqliteBackend(Backend):
                 here = None
                 if role is Role.WORKER:
                     here = await stack.enter_async_context(store.reads_here())
-                records = SqliteRecords(store, here)
+                records = stack.enter_context(lent(SqliteRecords(store, here), settings.path))
                 yield faces(records, store.bell, settings.options(), self.capabilities(settings))
         finally:
             await self._give_back(key)
@@ -99,6 +114,9 @@ class SqliteBackend(Backend):
                 return
             del self._stores[key]
         await store.close()
+
+    def let_go(self) -> None:
+        """Before a fork: each store does so by itself."""
 
     def inherited(self) -> Iterable[object]:
         """In a forked child: the parent may have held the lock."""

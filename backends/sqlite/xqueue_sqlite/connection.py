@@ -34,12 +34,14 @@ class FileOptions:
         durability: ``process`` or ``power``.
         busy_timeout: seconds to wait for another process's transaction.
         max_pages: most pages of 4 KiB the file may have; None for no limit.
+        make: the file and its tables are made if they are not there.
     """
 
     namespace: str = "xqueue"
     durability: str = "process"
     busy_timeout: float = 5.0
     max_pages: int | None = None
+    make: bool = True
 
 
 class Patience:
@@ -125,9 +127,17 @@ def _pragmas(options: FileOptions, reading: bool) -> Iterator[str]:
 
 
 def prepare_tables(
-    connection: sqlite3.Connection, path: str, statements: Statements, patience: Patience
+    connection: sqlite3.Connection,
+    path: str,
+    statements: Statements,
+    patience: Patience,
+    *,
+    make: bool = True,
 ) -> None:
     """Switch to a write-ahead log and make the tables, unless they are there.
+
+    Without ``make`` they are known to be there, and no transaction is begun, which another
+    process's might hold up.
 
     Raises:
         ConfigError: the file cannot hold them.
@@ -139,6 +149,9 @@ def prepare_tables(
             raise ConfigError(f"{path}: this file system cannot hold SQLite's write-ahead log")
         if one(connection, "PRAGMA encoding") != "UTF-8":
             raise ConfigError(f"{path}: its encoding is not UTF-8; name another file")
+        if not make:
+            patience.attempt(lambda: _check_version(connection, path))
+            return
         begin(connection, patience)
         try:
             _migrate(connection, path, statements)
@@ -151,16 +164,21 @@ def prepare_tables(
 
 def _migrate(connection: sqlite3.Connection, path: str, statements: Statements) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS xq_schema (version INTEGER NOT NULL)")
-    found = one(connection, "SELECT max(version) FROM xq_schema")
-    if found is None:
+    if _check_version(connection, path) is None:
         connection.execute("INSERT INTO xq_schema VALUES (?)", (SCHEMA,))
-    elif found > SCHEMA:
+    for statement in statements.create:
+        connection.execute(statement)
+
+
+def _check_version(connection: sqlite3.Connection, path: str) -> int | None:
+    """The version of the tables, if one is recorded. Raises ConfigError if it is a newer one."""
+    found: int | None = one(connection, "SELECT max(version) FROM xq_schema")
+    if found is not None and found > SCHEMA:
         raise ConfigError(
             f"{path} was written by a newer XQueue (schema {found}; this one knows {SCHEMA}); "
             "upgrade xqueue-core, or name another file"
         )
-    for statement in statements.create:
-        connection.execute(statement)
+    return found
 
 
 def one(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) -> Any:

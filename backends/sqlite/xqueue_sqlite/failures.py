@@ -55,7 +55,7 @@ def _failure(primary: int, what: str, doing: Doing) -> XQueueError:
     if primary in _BUSY:
         return Unavailable(
             f"{what}. Another process holds the file: end what keeps a transaction open in it "
-            "(a shell, a backup), or raise busy_timeout"
+            "(a shell, a backup, a stopped process), or raise sqlite.busy_timeout"
         )
     if primary == sqlite3.SQLITE_FULL:
         return Unavailable(

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from xqueue_core.errors import ConfigError, Refused
+from xqueue_core.errors import BrokerGone, ConfigError
 from xqueue_sqlite.failures import system_failure
 
 logger = logging.getLogger("xqueue.sqlite")
@@ -24,32 +24,50 @@ _NETWORK = re.compile(
 )
 
 
-def prepare(path: str, mounts: Path = MOUNTS) -> str:
+def prepare(path: str, mounts: Path = MOUNTS, *, make: bool = True) -> str:
     """The file's absolute path with links resolved; the file is made if there is none.
+
+    Without ``make`` it is not made.
+
+    Raises:
+        ConfigError: as :func:`located`.
+        Unavailable: the file cannot be made for now: the disk is full, for example.
+    """
+    real = located(path, mounts)
+    logger.info("database %s", real)
+    if make:
+        _make(real)
+    return real
+
+
+def located(path: str, mounts: Path = MOUNTS) -> str:
+    """The file's absolute path with links resolved, if a database may lie there. Makes nothing.
 
     Raises:
         ConfigError: the folder is missing, the file or the folder is not writable, the path is
             no file, or it lies on a network file system.
-        Unavailable: the file cannot be made for now: the disk is full, for example.
     """
     if not path or path.startswith(":"):
         raise ConfigError(f"{path!r} is no path of a file; without a file use memory://")
     real = os.path.realpath(path)
     folder = os.path.dirname(real)
-    logger.info("database %s", real)
     if not os.path.isdir(folder):
         raise ConfigError(f"{real}: there is no folder {folder}; make it, or name another file")
     if os.path.isdir(real):
         raise ConfigError(f"{real} is a folder; name a file in it")
     kind = filesystem(real, mounts)
-    if kind and _NETWORK.fullmatch(kind):
+    if is_network(kind):
         raise ConfigError(
             f"{real} lies on a network file system ({kind}), where SQLite cannot keep it safe; "
             "name a file on a local disk, or use a broker that several hosts can reach"
         )
     _check_rights(real, folder)
-    _make(real)
     return real
+
+
+def is_network(kind: str) -> bool:
+    """True if several hosts may share a file system of this type."""
+    return _NETWORK.fullmatch(kind) is not None
 
 
 def filesystem(path: str, mounts: Path = MOUNTS) -> str:
@@ -71,14 +89,15 @@ def filesystem(path: str, mounts: Path = MOUNTS) -> str:
 
 def _check_rights(path: str, folder: str) -> None:
     hint = "run as another user, or name another file"
-    if not _allowed(folder, os.W_OK | os.X_OK):
+    if not allowed(folder, os.W_OK | os.X_OK):
         # SQLite keeps two more files beside it, and the bell is a third.
         raise ConfigError(f"{path}: this user may not write in the folder {folder}; {hint}")
-    if os.path.exists(path) and not _allowed(path, os.R_OK | os.W_OK):
+    if os.path.exists(path) and not allowed(path, os.R_OK | os.W_OK):
         raise ConfigError(f"{path}: this user may not read and write this file; {hint}")
 
 
-def _allowed(path: str, mode: int) -> bool:
+def allowed(path: str, mode: int) -> bool:
+    """True if this process may do that (``os.R_OK`` and so on) with a file or folder."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
@@ -107,7 +126,7 @@ class Identity(NamedTuple):
         return cls(path, status.st_dev, status.st_ino)
 
     def check(self) -> None:
-        """Raise ``Refused`` if the path names another file by now, or none.
+        """Raise BrokerGone if the path names another file by now, or none.
 
         An open file that was removed can still be written to, and all of it would be lost.
         """
@@ -116,7 +135,7 @@ class Identity(NamedTuple):
         except FileNotFoundError:
             status = None
         if status is None or (status.st_dev, status.st_ino) != (self.device, self.inode):
-            raise Refused(
-                f"{self.path} was removed or replaced while it was open; stop every process "
-                "that uses it, then start them again"
+            raise BrokerGone(
+                f"{self.path} was removed or replaced while it was open: workers end by that, "
+                "and every other process that uses it must be started again"
             )

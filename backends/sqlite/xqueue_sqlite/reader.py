@@ -13,6 +13,7 @@ from xqueue_core.stored.records import Log, Row, Scan
 from xqueue_sqlite.connection import translated
 from xqueue_sqlite.failures import Doing
 from xqueue_sqlite.forking import quiet
+from xqueue_sqlite.link import Link
 from xqueue_sqlite.place import Identity
 from xqueue_sqlite.statements import SCAN_SIZES, SIZES, Statements, fitting
 
@@ -37,17 +38,15 @@ class Read(NamedTuple):
 class Reader:
     """Serves reads in one thread: its desk's, or that of an event loop."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, identity: Identity, statements: Statements
-    ) -> None:
-        self._connection = connection
+    def __init__(self, link: Link, identity: Identity, statements: Statements) -> None:
+        self._link = link
         self._identity = identity
         self._statements = statements
 
     def close(self) -> None:
         """Disconnect."""
         with quiet:
-            self._connection.close()
+            self._link.close()
 
     def serve(self, works: Sequence[Read]) -> Sequence[Any]:
         """What each read found, or the exception to raise."""
@@ -57,7 +56,7 @@ class Reader:
         """What a read found. Raises what SQLite raises."""
         self._identity.check()
         with quiet:
-            return work.query(self._connection, self._statements, *work.values)
+            return work.query(self._link.connection, self._statements, *work.values)
 
     def _serve(self, work: Read) -> Any:
         try:

@@ -26,6 +26,10 @@ class SqliteSettings(StoredSettings):
         description="Most pages of 4096 bytes the file may have, 64 or more; no limit if unset.",
     )
 
+    make: bool = Field(
+        default=True, description="Make the file and its tables if they are not there: true, false."
+    )
+
     def file_options(self) -> FileOptions:
         """How the file is opened."""
         return FileOptions(
@@ -33,4 +37,5 @@ class SqliteSettings(StoredSettings):
             durability=self.durability,
             busy_timeout=self.busy_timeout,
             max_pages=self.max_pages,
+            make=self.make,
         )

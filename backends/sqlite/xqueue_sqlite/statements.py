@@ -42,9 +42,11 @@ class Statements:
     """
 
     def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
         prefix = "xq_" + namespace.replace("-", "_")
         rows, counts, log = f"{prefix}_rows", f"{prefix}_counts", f"{prefix}_log"
         self._rows, self._counts, self._log = rows, counts, log
+        self.tables = ("xq_schema", rows, counts, log)
         # WITHOUT ROWID: the row lies in the tree of its key, one tree less to keep.
         self.create = (
             f"CREATE TABLE IF NOT EXISTS {rows} (key TEXT PRIMARY KEY, version INTEGER NOT NULL,"

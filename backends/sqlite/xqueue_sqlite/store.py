@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from xqueue_core.errors import Refused
 from xqueue_core.stored.clock import Clock, host_clock
-from xqueue_sqlite import forking
 from xqueue_sqlite.bell import SharedBell
 from xqueue_sqlite.connection import FileOptions, Patience, connect, prepare_tables
 from xqueue_sqlite.desk import Desk
+from xqueue_sqlite.forking import quiet
 from xqueue_sqlite.here import ReadsHere
+from xqueue_sqlite.link import Link
 from xqueue_sqlite.place import MOUNTS, Identity, prepare
 from xqueue_sqlite.reader import Read, Reader
 from xqueue_sqlite.statements import Statements
+from xqueue_sqlite.there import check_there
 from xqueue_sqlite.writer import Swap, Trim, Writer
+
+#: What a forked child says that cannot be sure of SQLite's locks.
+TAINTED = (
+    "{} cannot be used in this process: it was forked while a thread of its parent used the file, "
+    "or waited for it, and would write without locks; fork when nothing is under way, or start "
+    "processes by `spawn` or `forkserver`"
+)
 
 
 class Store:
@@ -31,13 +43,16 @@ class Store:
     def __init__(self, path: str, options: FileOptions, clock: Clock, mounts: Path) -> None:
         self.clock = clock
         self._given = path
+        self._pid = os.getpid()
         self._options = options
         self._mounts = mounts
         self._statements = Statements(options.namespace)
         self._patience = Patience(options.busy_timeout)
         self._bell: SharedBell | None = None
-        self._connections: list[sqlite3.Connection] = []
-        forking.watch(self)
+        # In the order in which they were made. Threads put in and take out by one step each, within
+        # ``quiet``, and who walks through it is alone.
+        self._links: dict[Link, None] = {}
+        quiet.watch(self)
         self._writes = Desk("xqueue-sqlite-writer", self._make_writer, path)
         self._reads = Desk("xqueue-sqlite-reader", self._make_reader, path)
 
@@ -45,6 +60,7 @@ class Store:
         """Wait until the file is open.
 
         Raises:
+            NoDatabase: it is not there, and is not to be made.
             ConfigError: it cannot be used.
             Unavailable: another process holds it.
         """
@@ -52,7 +68,12 @@ class Store:
         await self._reads.opened()
 
     async def close(self) -> None:
-        """Finish what was asked, unless another process is in the way, and close everything."""
+        """Finish what was asked, unless another process is in the way, and close everything.
+
+        In a forked child: do nothing.
+        """
+        if os.getpid() != self._pid:
+            return  # a thread that is not here may have been waiting, and hold the patience's lock
         self._patience.end()
         # The writer last: the last connection closed tidies up the file.
         await self._reads.close()
@@ -83,50 +104,76 @@ class Store:
     async def reads_here(self) -> AsyncIterator[ReadsHere]:
         """Answers for short reads on the running loop, by a connection of its own."""
         # Made by the reader's thread, so that opening it does not hold up the loop.
-        connection = await self._reads.ask(Read(self._another, (), 1))
-        here = ReadsHere(Reader(connection, self._identity, self._statements), self)
+        made: list[Link] = []
+        try:
+            await self._reads.ask(Read(partial(self._another, made), (), 1))
+        except BaseException:  # cancelled, it may have been made all the same
+            with quiet:
+                for link in made:
+                    link.close()
+            raise
+        [link] = made
+        here = ReadsHere(Reader(link, self._identity, self._statements), self)
         try:
             yield here
         finally:
             here.close()
 
     def inherited(self) -> Iterable[object]:
-        """What a forked child must not close."""
-        return self._connections
+        """Connections that a fork has not closed."""
+        return [link.open for link in self._links if link.open is not None]
+
+    def let_go(self) -> None:
+        """Close every connection, until it is needed again."""
+        for link in self._links:
+            with suppress(sqlite3.Error):  # it stays open, and the child finds it so
+                link.let_go()
 
     # -- in the desks' threads -----------------------------------------------------------------
 
     def _make_writer(self) -> Writer:
-        with forking.quiet:
+        with quiet:
             return self._writer()
 
     def _writer(self) -> Writer:
-        path = prepare(self._given, self._mounts)
+        self._refuse_tainted()
+        make = self._options.make
+        path = prepare(self._given, self._mounts, make=make)
+        if not make:
+            check_there(path, self._statements, self._patience)
         self._identity = identity = Identity.of(path)
-        connection = connect(path, self._options, self._patience)
-        self._connections.append(connection)
+        link = self._link(path, self._options)
         try:
-            prepare_tables(connection, path, self._statements, self._patience)
+            prepare_tables(link.connection, path, self._statements, self._patience, make=make)
             self._bell = SharedBell(path + "-bell", self._options.namespace)
         except BaseException:
-            connection.close()
+            link.close()
             raise
-        return Writer(connection, identity, self._patience, self._statements, self.clock)
+        return Writer(link, identity, self._patience, self._statements, self.clock)
 
     def _make_reader(self) -> Reader:
         self._writes.wait_opened()
-        with forking.quiet:
-            connection = self._reading(self._options)
-        return Reader(connection, self._identity, self._statements)
+        with quiet:
+            link = self._link(self._identity.path, self._options, reading=True)
+        return Reader(link, self._identity, self._statements)
 
-    def _another(self, *_: object) -> sqlite3.Connection:
-        """A connection for short reads, which are not to wait."""
-        return self._reading(replace(self._options, busy_timeout=0.0))
+    def _another(self, made: list[Link], *_: object) -> None:
+        """Make a connection for short reads, which are not to wait."""
+        options = replace(self._options, busy_timeout=0.0)
+        made.append(self._link(self._identity.path, options, reading=True))
 
-    def _reading(self, options: FileOptions) -> sqlite3.Connection:
-        connection = connect(self._identity.path, options, self._patience, reading=True)
-        self._connections.append(connection)
-        return connection
+    def _link(self, path: str, options: FileOptions, *, reading: bool = False) -> Link:
+        """A connection, within ``quiet``."""
+        self._refuse_tainted()
+        connecting = partial(connect, path, options, self._patience, reading=reading)
+        link = Link(connecting, lambda gone: self._links.pop(gone, None))
+        self._links[link] = None
+        return link
+
+    def _refuse_tainted(self) -> None:
+        """Before anything is opened, be it to read: SQLite may believe that it holds the locks."""
+        if quiet.tainted:
+            raise Refused(TAINTED.format(self._given))
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from xqueue_sqlite.batch import Batch
 from xqueue_sqlite.connection import Patience, begin, one, roll_back, translated, wal_size
 from xqueue_sqlite.failures import Doing, is_busy
 from xqueue_sqlite.forking import quiet
+from xqueue_sqlite.link import Link
 from xqueue_sqlite.place import Identity
 from xqueue_sqlite.statements import SIZES, Statements, fitting
 
@@ -52,13 +53,13 @@ class Writer:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        link: Link,
         identity: Identity,
         patience: Patience,
         statements: Statements,
         clock: Clock,
     ) -> None:
-        self._connection = connection
+        self._link = link
         self._identity = identity
         self._patience = patience
         self._statements = statements
@@ -68,7 +69,7 @@ class Writer:
     def close(self) -> None:
         """Disconnect; the last one in copies the write-ahead log into the database."""
         with quiet:
-            self._connection.close()
+            self._link.close()
 
     def serve(self, works: Sequence[Swap | Trim]) -> Sequence[Any]:
         """Verdicts for each swap, None for each trim, or the exception to raise."""
@@ -93,7 +94,7 @@ class Writer:
 
     def _transact(self, swaps: list[Swap]) -> list[list[bool]]:
         self._identity.check()
-        connection = self._connection
+        connection = self._link.connection
         self._doing = Doing.CALL
         begin(connection, self._patience)
         try:
@@ -112,12 +113,12 @@ class Writer:
         keys = {change.key for swap in swaps for group in swap.groups for change in group.changes}
         found: dict[str, int] = {}
         for values, size in _chunks([(key,) for key in keys], 1):
-            packed = one(self._connection, self._statements.versions(size), values)
+            packed = one(self._link.connection, self._statements.versions(size), values)
             found.update(_versions.decode(packed))
         return found
 
     def _write(self, batch: Batch) -> None:
-        statements, execute = self._statements, self._connection.execute
+        statements, execute = self._statements, self._link.connection.execute
         written = [row for row in batch.writes.values() if row is not None]
         for values, size in _chunks(written, 6):
             execute(statements.write(size), values)
@@ -132,7 +133,7 @@ class Writer:
 
     def _bound_wal(self) -> None:
         if wal_size(self._identity.path) > _WAL_MOST:
-            connection = self._connection
+            connection = self._link.connection
             connection.execute("PRAGMA busy_timeout = 100")
             # If readers stay that long it is tried again after the next commit.
             with suppress(sqlite3.Error):
@@ -154,7 +155,7 @@ class Writer:
     def _trim_some(self, before: float) -> bool:
         """Drop some entries; true if there may be more of them."""
         self._identity.check()
-        connection, statements = self._connection, self._statements
+        connection, statements = self._link.connection, self._statements
         self._doing = Doing.CALL
         begin(connection, self._patience)
         try:
