@@ -13,19 +13,23 @@ from xqueue_core.conformance.cases import Case, all_cases, case, choose, collect
 from xqueue_core.conformance.check import Broken
 from xqueue_core.conformance.harness import BackendHarness, Harness
 from xqueue_core.conformance.left_out import LEFT_OUT
+from xqueue_core.conformance.merged import MERGED
 from xqueue_core.conformance.plugin import pytest_addoption, pytest_configure
+from xqueue_core.conformance.proxy import Proxy
 from xqueue_core.conformance.report import Report, Result
 from xqueue_core.conformance.run import run, run_cases
 from xqueue_core.conformance.suite import ConformanceSuite
 
 __all__ = [
     "LEFT_OUT",
+    "MERGED",
     "BackendHarness",
     "Bench",
     "Broken",
     "Case",
     "ConformanceSuite",
     "Harness",
+    "Proxy",
     "Report",
     "Result",
     "all_cases",

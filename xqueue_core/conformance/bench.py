@@ -5,7 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from typing import Any, TypeVar
 
 import anyio
@@ -19,6 +24,7 @@ from xqueue_core.conformance.check import Broken, same
 from xqueue_core.conformance.harness import Harness
 from xqueue_core.conformance.pace import Pace
 from xqueue_core.conformance.worker import LONG, Worker
+from xqueue_core.errors import Unavailable, Unknown
 from xqueue_core.task import Failure, RetryAt, Task
 from xqueue_core.views import TaskInfo
 
@@ -109,9 +115,12 @@ class Bench:
 
     async def another(self) -> Faces:
         """Open the backend once more, as another process would; closed when the case ends."""
-        return await self._opened.enter_async_context(
-            self.harness.open(self.namespace, self.case.settings)
-        )
+        return await self._opened.enter_async_context(self.opening())
+
+    def opening(self, *, beside: str = "") -> AbstractAsyncContextManager[Faces]:
+        """The backend opened once more, for a part of the case; ``beside``: in a namespace of
+        its own, whose name is the case's and this."""
+        return self.harness.open(self.namespace + beside, self.case.settings)
 
     def start(self, work: Callable[..., Awaitable[Any]], *args: Any) -> Background:
         """Run something in the background until it ends, is stopped, or the case ends."""
@@ -122,7 +131,10 @@ class Bench:
 
     async def _maintain(self, queue: TaskQueue) -> None:
         while True:
-            wanted_in = await queue.maintain(0.1)
+            # As the core does: an outage is over some day, and the case tells what it makes of it.
+            wanted_in = 0.1
+            with suppress(Unavailable, Unknown):
+                wanted_in = await queue.maintain(0.1)
             await anyio.sleep(max(POLL, wanted_in))
 
     # -- faces --------------------------------------------------------------------------------
@@ -183,6 +195,10 @@ class Bench:
     async def put_in_doubt(self, *tasks: Task) -> None:
         """Put tasks whose earlier puts were cancelled: each is accepted exactly once by now."""
         await self.queue.put(tasks)
+        self.accepted(*tasks)
+
+    def accepted(self, *tasks: Task) -> None:
+        """Count tasks of which the case knows that they were accepted, by whichever put it was."""
         for task in tasks:
             self.new[task.lane, task.type] += 1
 

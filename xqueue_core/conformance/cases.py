@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 Story = Callable[["Bench"], Awaitable[None]]
 
 #: ``C21`` from the list of cases, ``P1.2a`` from the protocols, ``WHY3`` about explanations.
-_ID = re.compile(r"[A-O]\d{2,3}[a-z]?|P\d\.\d[a-z]?|WHY\d{1,2}[a-z]?")
+_ID = re.compile(r"[A-O]\d{1,3}[a-z]?|P\d\.\d[a-z]?|WHY\d{1,2}[a-z]?")
 
 #: What a harness or its backend may have beside abilities, and what its lack is called.
 TRAITS: Mapping[str, str] = {
     "shared": "several processes cannot open this backend at once",
     "durable": "this backend keeps nothing when everything is closed",
     "restart": "the harness cannot restart the broker",
+    "proxy": "the harness cannot put a proxy between this backend and a server",
+    "fill": "the harness cannot fill the broker's disk or memory",
+    "flush": "the harness cannot make the broker forget scripts",
+    "backend": "the harness does not give the backend that an entry point would name",
     "corrupt": "the harness cannot damage a stored record",
     "spawn": "the harness does not say how another process opens this backend",
     "clock": "the harness cannot move the backend's clock",
+    "mute": "the harness cannot let wake-ups be lost",
     "lacking": "this backend lacks no ability",
     "lane_order": "this backend keeps order per shard, not per lane",
 }

@@ -50,8 +50,8 @@ class Desk:
     async def gets(self, key: str, *, within: float = 5.0, **options: Any) -> Permit:
         """A permit, asking again until it is granted."""
         wish = self.wish(key, **options)
-        end = self.bench.clock() + within * self.bench.scale
-        while (left := end - self.bench.clock()) > 0:
+        patience = self.bench.pace.wait(within * self.bench.scale)
+        while (left := patience.left()) > 0:
             answer = (await self.ask(wish, wait=min(left, 1.0)))[0]
             if answer.grant is Grant.GRANTED:
                 permit = Permit(wish.id, key, answer.token)

@@ -20,16 +20,27 @@ from xqueue_core.worker import Worker
 
 if TYPE_CHECKING:
     from xqueue_core.abc import Role
+    from xqueue_core.conformance.proxy import Proxy
     from xqueue_core.settings import Settings
 
 
 class App(XQueue):
-    """An app on the backend that a case is about; it reads no configuration."""
+    """An app on the backend that a case is about; it reads no configuration.
 
-    def __init__(self, bench: Bench, handler: Callable[..., Any], lease: float) -> None:
+    Its connections go through ``proxy``, if there is one.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        handler: Callable[..., Any],
+        lease: float,
+        proxy: Proxy | None = None,
+    ) -> None:
         super().__init__(accept_without=ALL_ABILITIES)
         self._bench = bench
         self._lease = lease
+        self._proxy = proxy
         self.task(name=TYPE, retry=RetryPolicy(base=0.0))(handler)
 
     def settings(self) -> Settings:
@@ -47,8 +58,10 @@ class App(XQueue):
     @asynccontextmanager
     async def connect(self, role: Role | None = None) -> AsyncIterator[Connection]:
         """The harness's faces, opened on the event loop that asks."""
-        harness = self._bench.harness
-        async with harness.open(self._bench.namespace, self._bench.case.settings) as faces:
+        harness, proxy = self._bench.harness, self._proxy
+        space = self._bench.namespace, self._bench.case.settings
+        opened = harness.open(*space) if proxy is None else harness.open_through(proxy, *space)
+        async with opened as faces:
             yield Connection(faces, harness.capabilities, self.settings())
 
 
@@ -95,13 +108,19 @@ class Runs:
 
 @asynccontextmanager
 async def working(
-    bench: Bench, handler: Callable[..., Any], *, lease: float = 0.0, **options: Any
+    bench: Bench,
+    handler: Callable[..., Any],
+    *,
+    lease: float = 0.0,
+    proxy: Proxy | None = None,
+    **options: Any,
 ) -> AsyncIterator[Worker]:
     """A worker of the engine, with one handler for the case's own type; it ends with the context.
 
-    Its lease is long unless the case says otherwise. ``options`` are those of ``Worker``.
+    Its lease is long unless the case says otherwise, and it connects through ``proxy``, if that
+    is given. ``options`` are those of ``Worker``.
     """
-    app = App(bench, handler, lease or 10.0 * bench.scale)
+    app = App(bench, handler, lease or 10.0 * bench.scale, proxy)
     worker = Worker(app, name="engine", **{"grace": 10.0 * bench.scale, **options})
     running = bench.start(worker.run)
     try:

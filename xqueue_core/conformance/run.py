@@ -15,8 +15,12 @@ from xqueue_core.conformance.cases import Case, all_cases, choose
 from xqueue_core.conformance.check import Broken
 from xqueue_core.conformance.harness import Harness
 from xqueue_core.conformance.ledger import audit
-from xqueue_core.conformance.pace import Pace
+from xqueue_core.conformance.pace import Pace, brisk
 from xqueue_core.conformance.report import Report, Result
+from xqueue_core.errors import BrokerError, Unavailable
+
+#: Seconds within which a backend is open and closed again, before any case is tried.
+OPENS = 30.0
 
 #: Called with each result as it comes.
 Progress = Callable[[Result], None]
@@ -52,20 +56,47 @@ def run(
     report = Report(harness.name, loop, [one.id for one in chosen], not_chosen)
     if only:
         chosen = [one for one in chosen if one.id in only]
-        report.partial = f"only {len(only)} cases were asked for"
+        asked = f"{len(set(only))} cases were" if len(set(only)) > 1 else "one case was"
+        idle = [f"; {id} did not run: {not_chosen[id]}" for id in only if id in not_chosen]
+        report.partial = f"only {asked} asked for{''.join(idle)}"
 
     def done(result: Result) -> None:
         report.add(result)
         if progress is not None:
             progress(result)
 
+    began = time.monotonic()
     on_loop(loop, partial(_run_all, harness, chosen, at_once, done))
+    report.seconds = time.monotonic() - began
     return report
+
+
+def try_to_open(harness: Harness, loop: str = "asyncio") -> None:
+    """Open the backend once, and close it: all cases do so, and none runs if this fails.
+
+    Raises Unavailable if it cannot be opened, or not within half a minute, times the harness's
+    ``time_scale``; else what the backend's ``open`` raises.
+    """
+
+    async def opens() -> None:
+        seconds = OPENS * harness.time_scale
+        why = f"it does not open and close within {seconds:g} s"
+        with anyio.move_on_after(seconds):
+            try:
+                async with harness.open(_namespace("open"), {}):
+                    pass
+                return
+            except BrokerError as error:
+                why = str(error)
+        raise Unavailable(f"the backend could not be opened, so no case was tried: {why}")
+
+    on_loop(loop, opens)
 
 
 def on_loop(loop: str, main: Callable[[], object]) -> None:
     """Run an async function on a new event loop of this kind."""
-    anyio.run(main, backend_options={"use_uvloop": loop == "uvloop"})  # type: ignore[arg-type]
+    with brisk():
+        anyio.run(main, backend_options={"use_uvloop": loop == "uvloop"})  # type: ignore[arg-type]
 
 
 def run_cases(
@@ -114,7 +145,10 @@ async def run_case(harness: Harness, case: Case) -> Result:
 
 def namespace_for(case: Case) -> str:
     """A namespace that nothing else uses."""
-    name = case.id.lower().replace(".", "-")
+    return _namespace(case.id.lower().replace(".", "-"))
+
+
+def _namespace(name: str) -> str:
     return f"kit-{name}-{random.SystemRandom().getrandbits(40):010x}"
 
 

@@ -134,7 +134,7 @@ async def one_reclaim(bench: Bench) -> None:
         same([one.how for one in info.history], ["lost", ""], f"deliveries of {task.id}")
 
 
-@case("E59", needs=FENCE)
+@case("E59", needs=FENCE, alone=True)
 async def tokens_grow_over_deaths(bench: Bench) -> None:
     """A task's token grows with every worker that dies of it, and over a restart."""
     await bench.submit()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from importlib.metadata import EntryPoint
 from typing import Any
 
+import anyio
+
+from xqueue_core.abc import API
 from xqueue_core.calls import Ability, Cancel, Did, Put
 from xqueue_core.conformance.bench import Bench
-from xqueue_core.conformance.cases import case
-from xqueue_core.conformance.check import holds, same
-from xqueue_core.errors import Unsupported
+from xqueue_core.conformance.cases import all_cases, case, choose
+from xqueue_core.conformance.check import Broken, holds, same
+from xqueue_core.errors import PluginIncompatible, Unsupported
 from xqueue_core.permits import Request
+from xqueue_core.plugins import BACKENDS, load_backend
 from xqueue_core.views import Filter
 
 
@@ -46,8 +51,10 @@ async def _view(bench: Bench) -> bool:
 
 async def _events(bench: Bench) -> bool:
     async def listen() -> None:
-        async for _ in bench.notifier.subscribe(Filter()):
-            return
+        # Who listens where nothing happens hears nothing: that is no refusal.
+        with anyio.move_on_after(1.0 * bench.scale):
+            async for _ in bench.notifier.subscribe(Filter()):
+                return
 
     return await _raises(listen)
 
@@ -77,6 +84,27 @@ async def absent_raises(bench: Bench) -> None:
     same(ignored, [], "abilities neither claimed nor refused")
 
 
+#: The face without which an ability cannot be had.
+_FACES = {Ability.VIEW: "view", Ability.LIMITS: "semaphore", Ability.EVENTS: "notifier"}
+
+
+@case("N137")
+async def claims_are_tried(bench: Bench) -> None:
+    """Every ability that is claimed is one that cases of the kit try here, and its face is there:
+    nothing is claimed that this run would pass over. (What was chosen and does not run fails.)"""
+    claimed = bench.harness.capabilities.abilities
+    chosen = choose(bench.harness, all_cases()).cases
+    tried = {ability for one in chosen for ability in one.needs}
+    same(sorted(claimed - tried), [], "abilities that are claimed and that no case tries")
+    absent = [a for a, face in _FACES.items() if a in claimed and not getattr(bench.faces, face)]
+    same(absent, [], "abilities that are claimed without a face")
+    if "shared" in bench.harness.traits:
+        task = await bench.submit()
+        other = await bench.another()
+        worker = await bench.worker(queue=other.queue)
+        same((await worker.one()).task.id, task.id, "task that another opening delivers")
+
+
 @case("N138")
 async def tight_numbers(bench: Bench) -> None:
     """The numbers a backend claims are positive, and its name of the scope of order is known."""
@@ -86,3 +114,31 @@ async def tight_numbers(bench: Bench) -> None:
     holds(claims.delay_resolution >= 0, "delay_resolution is 0 or more")
     holds(claims.failure_detection >= 0, "failure_detection is 0 or more")
     holds(claims.order_scope in ("lane", "shard"), "order_scope is lane or shard")
+
+
+@case("N139", traits={"backend"})
+async def api_versions(bench: Bench) -> None:
+    """The backend's class is loaded as an entry point names it, and states this version of the
+    contract; one that states another version, or none, is refused with both versions named."""
+    backend = type(bench.harness.backend)
+    loaded = load_backend("kit", entry_points=[_entry(backend)])
+    same((type(loaded), loaded.api), (backend, API), "what is loaded, and its version")
+    for version in (API - 1, API + 1, None):
+        other = type(backend.__name__, (backend,), {"api": version})
+        try:
+            load_backend("kit", entry_points=[_entry(other)])
+        except PluginIncompatible as error:
+            stated = "no version" if version is None else f"version {version}"
+            holds(stated in str(error) and f"version {API}" in str(error), f"it says so: {error}")
+        else:
+            raise Broken(f"a backend of version {version} was loaded")
+
+
+def _entry(named: type[Any]) -> EntryPoint:
+    """An entry point that names this class, wherever it was made."""
+
+    class Named(EntryPoint):
+        def load(self) -> Any:
+            return named
+
+    return Named("kit", f"{named.__module__}:{named.__qualname__}", BACKENDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from xqueue_core.calls import Ability, Cancel, Did, Hold, Purge, Put
+from xqueue_core.calls import Ability, Cancel, Did, Hold, Purge, Put, Replay
 from xqueue_core.conformance.bench import OOPS, Bench
 from xqueue_core.conformance.cases import case
 from xqueue_core.conformance.check import holds, same
@@ -132,6 +132,54 @@ async def purge(bench: Bench) -> None:
         await bench.sees(task, state=State.CANCELED, reason="purged")
     await bench.forgets(final)
     await worker.none("deliveries of what was purged")
+
+
+@case("H83d", needs={Ability.CANCEL, Ability.VIEW})
+async def purge_of_what_was_seen(bench: Bench) -> None:
+    """A purge of a task as it was seen does nothing once more has happened to the task. Repeated
+    after a lost reply it says the same again, and does not forget what it has canceled."""
+    task = await bench.submit(max_retry=0)
+    worker = await bench.worker()
+    await bench.fail_for_good(worker)
+    failed = (await bench.sees(task, state=State.FAILED)).seq
+    await bench.does(Replay(task.id, "wish"))
+    await bench.does(Purge(task.id, seq=failed), Did.CHANGED)
+    waits = (await bench.sees(task, state=State.PENDING)).seq
+    for _ in range(2):
+        await bench.does(Purge(task.id, seq=waits))
+    ended = await bench.sees(task, state=State.CANCELED, reason="purged")
+    await bench.does(Purge(task.id, seq=ended.seq))
+    await bench.forgets(task)
+
+
+@case("H83e", needs={Ability.CANCEL, Ability.VIEW})
+async def wish_again(bench: Bench) -> None:
+    """One wish to cancel or to purge, repeated, says again what it did, whatever has happened
+    since, and has no second effect; another wish does not pass for it."""
+    waits, runs, ends, live = [
+        await bench.submit(name) for name in ("waits", "runs", "ends", "live")
+    ]
+    worker = await bench.worker()
+    delivery = await worker.one("runs")
+    await worker.ends(await worker.one("ends"))
+    for _ in range(2):
+        await bench.does(Cancel(waits.id, request="a"))
+        await bench.does(Cancel(runs.id, request="b"), Did.REQUESTED)
+        await bench.does(Purge(ends.id, request="c"))
+        await bench.does(Purge(live.id, request="d"))
+    await worker.ends(delivery)
+    await bench.does(Cancel(runs.id, request="b"), Did.REQUESTED)
+    for request in ("z", ""):
+        await bench.does(Cancel(waits.id, request=request), Did.FINAL)
+        await bench.does(Cancel(runs.id, request=request), Did.FINAL)
+        await bench.does(Purge(ends.id, request=request), Did.UNKNOWN)
+    await bench.sees(runs, state=State.SUCCESS)
+    await bench.sees(live, state=State.CANCELED, reason="purged")
+    await bench.forgets(ends)
+    await bench.does(Replay(waits.id, "wish"))
+    await bench.does(Cancel(waits.id, request="a"))
+    await bench.sees(waits, state=State.PENDING)
+    await worker.ends(await worker.one("waits"))
 
 
 @case("H84", needs={Ability.CANCEL, Ability.VIEW}, deadline=30.0)

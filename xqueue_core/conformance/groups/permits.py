@@ -127,7 +127,7 @@ async def same_request(bench: Bench) -> None:
     same(await desk.holders("k"), [wish.id], "holders")
 
 
-@case("J104", needs=LIMITS | {Ability.FENCE})
+@case("J104", needs=LIMITS | {Ability.FENCE}, alone=True)
 async def tokens_grow(bench: Bench) -> None:
     """The tokens of a key's permits grow, also when everything was closed meanwhile."""
     desk = Desk(bench)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xqueue_core.calls import Ability, Declare, Did, Put, Replay
+from xqueue_core.calls import Ability, Declare, Did, Locate, Put, Replay
 from xqueue_core.conformance.bench import OOPS, Bench
 from xqueue_core.conformance.cases import case
 from xqueue_core.conformance.check import holds, same
@@ -140,3 +140,23 @@ async def lane_of_a_type(bench: Bench) -> None:
     await bench.declare("job", "second")
     task = await bench.submit(lane="second")
     holds((await worker.one("second")).task.id == task.id, "the new lane is used")
+
+
+@case("P4.1h", needs={Ability.VIEW})
+async def lane_located(bench: Bench) -> None:
+    """Whoever asks for a type's lane is told the one recorded last, and records nothing."""
+    await bench.does(Locate("job"), Did.UNKNOWN)
+    await bench.declare("job", "first")
+    same((await bench.does(Locate("job"))).of, "first", "the lane of the type")
+    await bench.submit(lane="first")
+    worker = await bench.worker()
+    await worker.ends(await worker.one("first"))
+    await bench.sees("job:t1", state=State.SUCCESS)
+    await bench.declare("job", "second")
+    same((await bench.does(Locate("job"))).of, "second", "the lane it was moved to")
+    await bench.does(Locate("other"), Did.UNKNOWN)
+    same(
+        "other" in {t for lane in (await bench.view.stats()).lanes.values() for t in lane.types},
+        False,
+        "a type is recorded by a question",
+    )

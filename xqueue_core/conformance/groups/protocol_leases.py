@@ -304,6 +304,7 @@ async def listed(bench: Bench) -> None:
         overdue=["job:late"],
         number=7,
         counted=1_700_000_000_123_456,
+        draining=True,
     )
     await worker.queue.extend(sent, [])
     await other.beat([], leaving=True)
@@ -317,6 +318,33 @@ async def listed(bench: Bench) -> None:
         return True
 
     await bench.until("the view tells the last heartbeats", told)
+
+
+@case("P1.2k", needs=FENCE | ATTEMPTS)
+async def repeated_beat(bench: Bench) -> None:
+    """A heartbeat whose answer was lost may be repeated, and may come again late: it is answered
+    as before, and what it handed back went back once. Whoever has that since keeps it, be it
+    another worker or the same one by a later call."""
+    await bench.submit_many(2)
+    worker, other = await bench.worker(), await bench.worker("other")
+    kept, dropped = await worker.take(2)
+    held, answered = [Held(kept.task.id, kept.token)], worker.answered
+    same((await worker.beat(held)).held, [Hold.KEPT], "the answer that gets lost")
+    theirs = await other.one()
+    same((theirs.task.id, theirs.attempt), (dropped.task.id, 1), "what was handed back, uncharged")
+    same((await worker.beat(held)).held, [Hold.KEPT], "answer to the repeated heartbeat")
+    same((await other.beat()).held, [Hold.KEPT], "what its new holder is told")
+    await other.ends(theirs, HandBack())
+    del worker.held[dropped.task.id, dropped.token]
+    ours = await worker.one()
+    same((ours.task.id, ours.attempt), (dropped.task.id, 1), "what was handed back again")
+    now, worker.answered = worker.answered, answered
+    same((await worker.beat(held)).held, [Hold.KEPT], "answer to the heartbeat that comes late")
+    worker.answered = now
+    same((await worker.beat()).held, [Hold.KEPT] * 2, "what the worker is told in the end")
+    for delivery in (kept, ours):
+        await worker.ends(delivery)
+    await other.none("deliveries in the end")
 
 
 def _names(deliveries: list[Delivery]) -> list[tuple[str, int]]:

@@ -190,9 +190,11 @@ async def listed(bench: Bench) -> None:
     [one] = await bench.view.schedules()
     same((one.name, one.rule, one.version, one.last), (NAME, "every 60s", 1, verdict.at), "listed")
     holds(one.seen >= verdict.at, "when it was announced")
+    holds(one.fired in (None, 0.0), "told to have fired before its first slot")
     await put(bench, fires(bench, verdict.at + 1))
     [one] = await bench.view.schedules()
     same((one.rule, one.version, one.last), ("every 60s", 1, verdict.at + 1), "after a slot")
+    holds(one.fired in (None, verdict.at + 1), "another slot told to have fired last")
 
 
 @case("P4.2j", needs=DEDUPE, traits={"durable"}, alone=True)

@@ -7,7 +7,7 @@ from xqueue_core.conformance.bench import OOPS, Bench
 from xqueue_core.conformance.cases import case
 from xqueue_core.conformance.check import between, holds, same
 from xqueue_core.conformance.worker import ended
-from xqueue_core.task import Failed, Failure, HandBack, RetryAt, State, TimedOut
+from xqueue_core.task import BRIEF, Failed, Failure, HandBack, RetryAt, State, TimedOut
 
 ATTEMPTS = {Ability.ATTEMPTS}
 SEEN = {Ability.ATTEMPTS, Ability.VIEW}
@@ -55,6 +55,20 @@ async def exact_attempts(bench: Bench) -> None:
         await worker.ends(delivery, RetryAt(0.0, OOPS))
     for worker in workers:
         await worker.none("deliveries after the fourth attempt")
+
+
+@case("D38b", needs=SEEN)
+async def errors_of_attempts(bench: Bench) -> None:
+    """The history keeps in short what each attempt failed with, also after a success."""
+    task = await bench.submit(max_retry=2)
+    worker = await bench.worker()
+    long = Failure("exception", "builtins.ValueError", "no\nsuch " + "é" * BRIEF)
+    for failure in (OOPS, long):
+        await worker.ends(await worker.one(), RetryAt(0.0, failure))
+    await worker.ends(await worker.one())
+    info = await bench.sees(task, state=State.SUCCESS)
+    errors = [OOPS.brief, f"ValueError: no such {'é' * BRIEF}"[: BRIEF - 1] + "…", ""]
+    same([one.error for one in info.history], errors, "errors in the history")
 
 
 @case("D39", needs=ATTEMPTS)
@@ -226,6 +240,22 @@ async def replay_is_safe_to_repeat(bench: Bench) -> None:
     await worker.none("deliveries after a repeated replay")
     await bench.does(Replay(task.id, "another wish"))
     await worker.one()
+
+
+@case("D46d", needs=SEEN)
+async def replay_of_what_was_seen(bench: Bench) -> None:
+    """A replay of a task as it was seen does nothing once more has happened to the task; the same
+    wish, repeated, is still known."""
+    task = await bench.submit(max_retry=0)
+    worker = await bench.worker()
+    await bench.fail_for_good(worker)
+    seen = (await bench.sees(task, state=State.FAILED)).seq
+    await bench.does(Replay(task.id, "wish", seq=seen))
+    await bench.does(Replay(task.id, "wish", seq=seen), Did.REPEATED)
+    await worker.ends(await worker.one())
+    await bench.sees(task, state=State.SUCCESS)
+    await bench.does(Replay(task.id, "too late", seq=seen), Did.CHANGED)
+    await worker.none("deliveries of a task that has succeeded meanwhile")
 
 
 @case("D46c", needs=SEEN)

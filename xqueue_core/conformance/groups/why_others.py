@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xqueue_core.calls import Ability, Order, Unpark
-from xqueue_core.conformance.asking import registers, says, why
+from xqueue_core.conformance.asking import beats, registers, says, why
 from xqueue_core.conformance.bench import Bench
 from xqueue_core.conformance.cases import case
 from xqueue_core.conformance.check import between, holds, one_of, same
@@ -45,7 +45,7 @@ async def nobody_serves_it(bench: Bench) -> None:
 
 @case("WHY12", needs=VIEW)
 async def quiet(bench: Bench) -> None:
-    """Workers that were ordered to lease nothing more do not count as serving it."""
+    """Workers that lease nothing more, by an order or as they end, do not count as serving it."""
     task = await bench.submit()
     id = await registers(bench, "w")
     await says(bench, task, Ready)
@@ -55,6 +55,9 @@ async def quiet(bench: Bench) -> None:
         same((found.cause, found.workers), ("quiet", (id,)), "why nobody takes it")
         await bench.does(Order(id))
         await says(bench, task, Ready)
+    await beats(bench, id, draining=True)  # nobody ordered it: its process was told to end
+    found = await says(bench, task, NoWorker)
+    same((found.cause, found.workers), ("quiet", (id,)), "why nobody takes it")
 
 
 @case("WHY13", needs=VIEW, deadline=30.0)
