@@ -23,6 +23,7 @@ from xqueue_core.client.declaring import Declarations, make_spec, visible
 from xqueue_core.client.handler import Handler
 from xqueue_core.client.options import alternatives
 from xqueue_core.errors import ConfigError
+from xqueue_core.foreign_options import schedule_hint
 from xqueue_core.payload import JSON
 from xqueue_core.recurring.rules import Every, Rule
 from xqueue_core.recurring.schedule import Missed, Overlap, Recurring, Schedules
@@ -218,6 +219,8 @@ def _check_names(options: Mapping[str, Any], of: Callable[..., Any]) -> None:
             parameters = inspect.signature(of).parameters.values()
             own = {one.name for one in parameters if one.kind is one.KEYWORD_ONLY}
             known = own | set(RecurringOptions.__annotations__)
+            if hint := schedule_hint(name, options[name], known):
+                raise ConfigError(f"a schedule has no option {name!r}, {hint}")
             raise ConfigError(f"a schedule has no option {alternatives(name, known)}")
 
 

@@ -23,6 +23,8 @@ class Standing(msgspec.Struct, array_like=True):
 
     ``former`` are the rules that were in force before, oldest first. A rule that is taken up
     again takes those that came after it out of them: whichever is declared again is a new one.
+    ``fired`` is the last slot that came to a task, 0 before the first; of what an earlier version
+    has recorded it is None until the next.
     """
 
     version: int
@@ -30,6 +32,7 @@ class Standing(msgspec.Struct, array_like=True):
     rule: str = ""
     seen: float = 0.0
     former: list[str] = []
+    fired: float | None = None
 
 
 def announced(
@@ -38,7 +41,7 @@ def announced(
     """The standing after an announcement, None if it is as it was; and the answer."""
     start = min(said.after or now, now)
     if standing is None:
-        return _told(Standing(1, start, said.rule, now))
+        return _told(Standing(1, start, said.rule, now, fired=0.0))
     if standing.rule == said.rule:
         verdict = Verdict(Did.APPLIED, count=standing.version, at=standing.last)
         if abs(now - standing.seen) < NOTED:
@@ -53,18 +56,19 @@ def announced(
         version, last = standing.version, standing.last
         return None, Verdict(Did.CONFLICT, of=standing.rule, count=version, at=last)
     last = max(standing.last, start)
-    return _told(Standing(standing.version + 1, last, said.rule, now, before[-FORMER:]))
+    version = standing.version + 1
+    return _told(Standing(version, last, said.rule, now, before[-FORMER:], standing.fired))
 
 
 def fired(standing: Standing | None, slot: Slot, now: float) -> Standing | None:
     """The standing after a slot, fired or consumed; None if it is at or below the last one, or of
     an older version."""
     if standing is None:
-        return Standing(slot.version, slot.at, seen=now)
+        return Standing(slot.version, slot.at, seen=now, fired=slot.at)
     if slot.at <= standing.last or slot.version < standing.version:
         return None
     rule = standing.rule if slot.version == standing.version else ""
-    return Standing(slot.version, slot.at, rule, now, standing.former)
+    return Standing(slot.version, slot.at, rule, now, standing.former, slot.at)
 
 
 def _told(standing: Standing) -> tuple[Standing, Verdict]:

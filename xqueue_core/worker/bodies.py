@@ -86,6 +86,10 @@ class Bodies:
             context = self.context(job)
         return job.spec.call(context, _arguments(job))
 
+    def rest(self, job: Job) -> None:
+        """Its handler has returned, in a thread: what follows there is not its time."""
+        job.rest(self._clock())
+
     def returned(self, job: Job, value: object) -> AnyOutcome:
         """The handler returned."""
         if job.told is Told.NOTHING and job.deadline < math.inf and self._clock() > job.deadline:
@@ -100,6 +104,8 @@ class Bodies:
     def raised(self, job: Job, error: BaseException) -> AnyOutcome | None:
         """The handler raised; None if there is nothing to settle."""
         self._told(job.id, error)
+        if getattr(self._app, "error_hooks", ()):
+            job.trouble = error, contextvars.copy_context()
         if isinstance(error, FailedElsewhere | StoppedElsewhere):
             return error.outcome  # and it was logged there
         outcome = of_error(job, plain_cancel(error, self._cancelled), self._random)

@@ -11,6 +11,7 @@ from xqueue_core.worker.bodies import Bodies
 from xqueue_core.worker.host import Host
 from xqueue_core.worker.job import Job, Stage, Told
 from xqueue_core.worker.outcomes import of_unstarted
+from xqueue_core.worker.told import Runs
 
 #: Takes each job that ended, and its outcome.
 Ended = Callable[[Job, AnyOutcome | None], None]
@@ -22,6 +23,7 @@ class Coroutines:
     Args:
         most: how many may run at once.
         enter: what is awaited for a job; its result is the handler's.
+        runs: tells plugins of each run.
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class Coroutines:
         bodies: Bodies,
         ended: Ended,
         enter: Callable[[Job], Awaitable[Any]] | None = None,
+        runs: Runs | None = None,
     ) -> None:
+        self._runs = runs
         self._spawn = host.spawn
         self._bodies = bodies
         self._fresh = bodies.fresh
@@ -54,6 +58,7 @@ class Coroutines:
 
     async def _run(self, job: Job) -> None:
         outcome: AnyOutcome | None
+        visit = None if self._runs is None else self._runs.enter(job)
         try:
             if job.told is not Told.NOTHING or job.stage is Stage.ENDED:
                 raise asyncio.CancelledError
@@ -64,6 +69,10 @@ class Coroutines:
             # Told to stop between its start and its first step: nothing of it has run.
             never = job.told is Told.STOP and not job.entered
             outcome = of_unstarted(job.told) if never else self._bodies.raised(job, error)
+            if visit is not None:
+                visit.error = error
+        if visit is not None:
+            visit.leave(outcome)
         self.free += 1
         job.task = None  # a finished task and its job would keep each other alive
         self._ended(job, outcome)

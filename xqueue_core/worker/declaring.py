@@ -86,15 +86,16 @@ class Declaring:
         behind = _behind(await self._others(), kept)
         if behind and not self._noticed(behind):
             raise Unavailable("it has lost its data just now")
-        await self._declare(self._semaphore)
+        # Under that very version: of a loss since, nobody has been asked whether he has noticed.
+        await self._declare(self._semaphore, kept)
 
-    async def _declare(self, semaphore: Semaphore) -> None:
+    async def _declare(self, semaphore: Semaphore, kept: int) -> None:
         """Say each lane's limit, none included; the last worker to start wins.
 
-        Cut off, it goes on where it was.
+        Cut off, it goes on where it was. Raises Unavailable if ``kept``, the version of the limit
+        that is kept, is not what is there: a loss while the lanes are declared, or later, is
+        noticed by it.
         """
-        # Looked at first: a loss while the lanes are declared, or later, changes it.
-        kept = await self._keep(semaphore)
         if self._under != kept:
             self._left = await self._undeclared(semaphore, kept)
             self._under, self._kept = kept, 0  # all is not declared under it yet
@@ -142,7 +143,7 @@ class Declaring:
         beats = await self._known()
         self._permits.hush(self._clock() + self._options.heartbeat)
         if self._noticed(beats or ()):
-            await self._declare(self._semaphore)
+            await self._declare(self._semaphore, await self._keep(self._semaphore))
         return True
 
     def interrupted(self) -> None:

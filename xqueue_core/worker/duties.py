@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
 from typing import Any
 
+from xqueue_core.abc import TaskView
 from xqueue_core.calls import Declare, Did
-from xqueue_core.errors import BrokerError, ConfigError, WorkerIdTaken
+from xqueue_core.errors import BrokerError, BrokerGone, ConfigError, WorkerIdTaken
+from xqueue_core.task import State
+from xqueue_core.views import Filter
 from xqueue_core.worker import report
 from xqueue_core.worker.ending import Ending, ended
 from xqueue_core.worker.engine import Engine
@@ -72,7 +75,10 @@ class Life:
         self._engine.stopping.set()
 
     async def run(self) -> Exit:
-        """Work until stopped; nothing of this engine runs any more when it returns."""
+        """Work until stopped; nothing of this engine runs any more when it returns.
+
+        Raises WorkerIdTaken and BrokerGone; what ran is then cut off, for nobody takes its outcome.
+        """
         engine = self._engine
         if not await self._begin():
             await self._ending.leave()
@@ -96,7 +102,7 @@ class Life:
             await ended([fetching, *duties])
             await self._ending.last_words()
             _raise_failed(vital)
-        except WorkerIdTaken:
+        except (WorkerIdTaken, BrokerGone):
             self._ending.disown()
             raise
         finally:
@@ -154,6 +160,8 @@ class Life:
         while True:
             try:
                 return await call()
+            except BrokerGone:
+                raise
             except BrokerError as error:
                 if (now := self._tools.clock()) >= due:
                     logger.warning("%s: %s", failing, error)
@@ -207,6 +215,8 @@ class Life:
             try:
                 await engine.renewal.renew()
                 failed = False
+            except BrokerGone:
+                raise
             except Exception as error:
                 if not isinstance(error, BrokerError):
                     logger.exception("renewing permits failed in an unexpected way")
@@ -251,21 +261,43 @@ class Life:
     async def _pending(self) -> int:
         """How many tasks wait in lanes that are not paused; parked ones count."""
         engine = self._engine
-        if engine.faces.view is None:
+        view = engine.faces.view
+        if view is None:
             return 0
         try:
-            stats = await engine.faces.view.stats()
+            return await self._waiting(view)
         except BrokerError:
             # Nothing else need happen that would have it looked at again.
             await self._tools.sleep(STATS_AGAIN)
             engine.changed.set()
             return 1
-        return sum(
-            row.pending
+
+    async def _waiting(self, view: TaskView) -> int:
+        stats = await view.stats()
+        lanes = {
+            name: list(lane.types.values())
             for name, lane in stats.lanes.items()
-            if name in engine.lanes and not lane.paused
-            for row in lane.types.values()
-        )
+            if name in self._engine.lanes and not lane.paused
+        }
+        pending = sum(row.pending for rows in lanes.values() for row in rows)
+        # One in quarantine counts as what it was, which the ledger does not tell; and it is
+        # nobody's work any more.
+        if 0 < pending <= sum(row.quarantined for rows in lanes.values() for row in rows):
+            wanted = Filter(states=frozenset({State.PENDING}), lanes=frozenset(lanes))
+            return int(await _any(view, wanted))
+        return pending
+
+
+async def _any(view: TaskView, wanted: Filter) -> bool:
+    """True if a task that can be read matches."""
+    after: str | None = None
+    while True:
+        page = await view.list(wanted, after, 100)
+        if any(not info.quarantined for info in page.items):
+            return True
+        if page.next is None:
+            return False
+        after = page.next
 
 
 def _raise_failed(tasks: list[asyncio.Task[None]]) -> None:

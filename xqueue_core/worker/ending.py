@@ -44,7 +44,8 @@ class Ending:
         """Let what runs end within the grace time; settle all but what cannot be stopped."""
         engine = self._engine
         engine.stopping.set()
-        logger.info("stopping; here: %s", report.listed(engine.desk.active))
+        engine.keeper.soon()  # who asks why a task waits learns that nothing more is leased here
+        self._hello()
         engine.fetcher.close()
         engine.limiter.close()
         engine.recall(engine.why)
@@ -62,6 +63,20 @@ class Ending:
             self._give_up(job, ran=False)
         engine.settler.urge()
         await self._until(FAREWELL, lambda: engine.settler.idle and fetching.done())
+
+    def _hello(self) -> None:
+        """Say what is waited for, and how to wait no longer."""
+        engine = self._engine
+        if not engine.desk.active:
+            logger.info("stopping; nothing runs here")
+            return
+        grace = 0.0 if self._hurry.is_set() else engine.options.grace
+        logger.info(
+            "stopping; waits up to %g s for %s%s",
+            grace,
+            report.listed(engine.desk.active),
+            "; told again, it hands back at once what has not ended" if grace else "",
+        )
 
     async def last_words(self) -> None:
         """Progress and free permits go; then what runs on is given up.
@@ -141,6 +156,8 @@ class Ending:
         outcome: AnyOutcome = HandBack(ran=ran, reason=engine.why)
         if not ran:
             engine.free(job)
+        elif _has_ended(job) and job.outcome is not None:
+            outcome = job.outcome
         elif job.started and deadline(job) <= self._tools.clock():
             outcome = timed_out(job, self._tools.random.random)
             report.failure(job, outcome)
@@ -149,7 +166,8 @@ class Ending:
     def _say(self) -> None:
         """Log what is handed back. What is beyond its time-out is not: that failed, or will."""
         now = self._tools.clock()
-        back = [one for one in self._engine.desk.active if not one.started or deadline(one) > now]
+        here = [one for one in self._engine.desk.active if not _has_ended(one)]
+        back = [one for one in here if not one.started or deadline(one) > now]
         if back:
             logger.info("handing back (%s) %s", self._engine.why, report.listed(back))
 
@@ -160,6 +178,11 @@ class Ending:
                 await self._tools.sleep(0.005)
         finally:
             await ended([limit])
+
+
+def _has_ended(job: Job) -> bool:
+    """True if its handler has: what its thread does now is plugins' work."""
+    return job.still is not None and job.outcome is not None
 
 
 async def waited(event: asyncio.Event) -> None:

@@ -139,6 +139,7 @@ class Engine:
             lambda: self.fetcher.answered,
             lambda: self.limiter.counted,
             self._overdue,
+            self.stopping.is_set,
             self._told,
             self._poke,
             self.solitary.acknowledged,

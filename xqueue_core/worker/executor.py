@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xqueue_core.handlers import Kind
-from xqueue_core.task import AnyOutcome, Canceled, HandBack
+from xqueue_core.task import AnyOutcome, Canceled, HandBack, Success
 from xqueue_core.worker import report
 from xqueue_core.worker.bodies import Bodies
 from xqueue_core.worker.coroutines import Coroutines, Ended
 from xqueue_core.worker.crossing import Crossing, Inward
 from xqueue_core.worker.deadlines import Deadlines
+from xqueue_core.worker.erring import Erring
+from xqueue_core.worker.escorted import Escorted
 from xqueue_core.worker.host import Host
 from xqueue_core.worker.job import Job, Ran, Recall, Resize, Stage, Tell, Told
 from xqueue_core.worker.layers import Layers
@@ -23,10 +25,12 @@ from xqueue_core.worker.outcomes import of_unstarted
 from xqueue_core.worker.progress import Reporter
 from xqueue_core.worker.runner import Runner
 from xqueue_core.worker.threads import Pool, Threads
+from xqueue_core.worker.told import Runs
 from xqueue_core.worker.tools import Term, Tools
 from xqueue_core.worker.wrapped import InChild, InThread, Wrapped
 
 if TYPE_CHECKING:
+    from xqueue_core.erring import ErrorHook
     from xqueue_core.worker.isolation import Children
 
 #: A run that takes longer (seconds) is remembered for a while, as one of so many.
@@ -43,6 +47,7 @@ class Executor:
         app: what the handlers' contexts name as their app.
         state: what the app's lifespan has yielded.
         base: the contextvars that each handler finds; by default those of the caller.
+        runs: tells plugins of each run.
     """
 
     def __init__(
@@ -57,7 +62,9 @@ class Executor:
         app: Any = None,
         state: Any = None,
         base: contextvars.Context | None = None,
+        runs: Runs | None = None,
     ) -> None:
+        self._runs = runs
         self._clock = tools.clock
         self._out = crossing.outward.send
         self._slots = options.slots
@@ -76,6 +83,7 @@ class Executor:
         self.reporter = Reporter(self._out, host, worker, tools)
         base = contextvars.copy_context() if base is None else base
         self._bodies = Bodies(host, options, tools, self.reporter, worker, app, state, base)
+        self._erring = Erring(self._error_hooks, host, self._bodies, self._told_of)
         self._runners: dict[Kind, Runner] = {}
         crossing.inward.connect(self.receive)
 
@@ -111,21 +119,26 @@ class Executor:
         for runner in self._runners.values():
             runner.close()
         self._deadlines.close()
+        self._erring.close()
 
     def _made(self, kind: Kind) -> Runner:
         host, bodies, around = self._host, self._bodies, getattr(self._app, "middleware", ())
+        ran, resume, runs = self._ran, self._deadlines.resume, self._runs
         if kind is Kind.COROUTINE:
             enter = Layers(around, host, bodies).enter if around else None
-            return Coroutines(self._slots, host, bodies, self._ran, enter)
+            return Coroutines(self._slots, host, bodies, ran, enter, runs)
         if kind is Kind.THREAD:
             pool = Pool(self._options.threads)
             if around:
-                return Wrapped(InThread(pool, host, bodies), around, host, bodies, self._ran)
-            return Threads(pool, host, bodies, self._ran)
+                threads = InThread(pool, host, bodies)
+                return Wrapped(threads, around, host, bodies, ran, resume, runs)
+            return Threads(pool, host, bodies, ran, runs)
         if around:
-            place = InChild(self._made_children, self._start_ready)
-            return Wrapped(place, around, host, bodies, self._ran)
-        return self._made_children(self._ran, self._start_ready)
+            children = InChild(self._made_children, self._start_ready)
+            return Wrapped(children, around, host, bodies, ran, resume, runs)
+        if runs is not None:
+            return Escorted(self._made_children, ran, self._start_ready, runs, bodies.fresh)
+        return self._made_children(ran, self._start_ready)
 
     def _made_children(self, ended: Ended, look: Callable[[], None]) -> Runner:
         from xqueue_core.worker.isolation import Children
@@ -137,6 +150,7 @@ class Executor:
             ended,
             self._app,
             worker=self._worker,
+            came=self._deadlines.rest,
             progress=self.reporter.report,
             look=look,
         )
@@ -169,8 +183,10 @@ class Executor:
 
     # -- ending --------------------------------------------------------------------------------
 
-    def _ran(self, job: Job, outcome: AnyOutcome | None) -> None:
-        """Its code has ended."""
+    def _ran(self, job: Job, outcome: AnyOutcome | None, told: bool = False) -> None:
+        """Its code has ended. Unless the app was ``told`` of a failure, that comes first."""
+        if type(outcome) is not Success and not told and self._erring.take(job, outcome):
+            return
         self._running.discard(job)
         now = self._clock()
         if now - job.started > LONG:
@@ -180,6 +196,13 @@ class Executor:
         self._end(job, outcome)
         if any(self._ready.values()):
             self._start_ready()
+
+    def _told_of(self, job: Job, outcome: AnyOutcome | None) -> None:
+        self._ran(job, outcome, told=True)
+
+    def _error_hooks(self) -> tuple[ErrorHook, ...]:
+        hooks: tuple[ErrorHook, ...] = getattr(self._app, "error_hooks", ())
+        return hooks
 
     def _end(self, job: Job, outcome: AnyOutcome | None) -> None:
         job.outcome = outcome
@@ -195,8 +218,13 @@ class Executor:
     def _tell(self, job: Job, why: Told) -> None:
         if job.ended or why.value <= job.told.value:
             return
+        if job.over:  # how it ended is decided
+            if why is not Told.TIMEOUT:
+                self._erring.cut(job)
+            return
         # Asked once more, what is beyond its time-out stays so: it would be handed back for ever.
-        if why is not Told.STOP or job.told is not Told.TIMEOUT:
+        # But what has returned is to end now, and plugins in its child are not to hold that up.
+        if why is not Told.STOP or job.told is not Told.TIMEOUT or job.still is not None:
             job.told = why
         if job.started:
             self.runner(job.spec.kind).tell(job)

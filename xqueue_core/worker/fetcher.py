@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Leased, Want
-from xqueue_core.errors import BrokerError, LeaseLost, Refused
+from xqueue_core.errors import BrokerError, BrokerGone, LeaseLost, Refused
 from xqueue_core.handlers import Kind
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.options import WorkerOptions
@@ -37,6 +37,11 @@ class Asked:
     wants: list[Want]
     limit: int
     wait: float
+
+    @property
+    def most(self) -> int:
+        """How many tasks it can bring."""
+        return min(self.limit, sum(want.limit for want in self.wants))
 
 
 class Fetcher:
@@ -145,7 +150,7 @@ class Fetcher:
             leased = await self._ask(asked)
             if leased is not None:
                 self._arrived(asked, leased)
-                if len(leased.deliveries) >= asked.limit > self._least:
+                if len(leased.deliveries) >= asked.most > self._least:
                     await self._linger(self._tools.clock() - begun)
 
     async def _linger(self, taken: float) -> None:
@@ -253,6 +258,8 @@ class Fetcher:
         return leased
 
     async def _failed(self, error: Exception) -> None:
+        if isinstance(error, BrokerGone):
+            raise error
         if isinstance(error, Refused):
             logger.error("the broker refused to hand out tasks: %s", error)
             self._unanswered = False

@@ -9,6 +9,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from xqueue_core.calls import Delivery
     from xqueue_core.handlers import HandlerSpec
     from xqueue_core.task import AnyOutcome, Progress
@@ -50,13 +52,23 @@ class Job:
     lost: bool = False
     waits: bool = False  # has not started, and will not before a heartbeat without this word
     canceled: bool = False
+    at_once: bool = False  # a retry follows without a pause, whatever the outcome says
+    last: bool = False  # none follows, whatever the outcome says
     # the executor's
     started: float = 0.0  # by the steady clock; 0 = not yet
     deadline: float = math.inf  # by the steady clock
+    still: float | None = None  # since when its time stands still: its handler has returned
+    spared: float = 0.0  # seconds that its time stood still before
+    heard: Told | None = None  # what it had been told by then
     entered: bool = False  # the handler's coroutine has begun
     told: Told = Told.NOTHING
     noticed: bool = False  # a plain function has seen that it was told
+    against: Told | None = None  # with middleware: why what its function returned does not stand
     ended: bool = False
+    over: bool = False  # its code has ended, and the app's on_error functions are called
+    ran: float = 0.0  # seconds that its handler ran; told where there are plugins
+    carried: dict[str, str] | None = None  # goes to its child process, for plugins
+    trouble: tuple[BaseException, Context] | None = None  # for the app's on_error functions
     task: Stoppable | None = None  # its coroutine
     outcome: AnyOutcome | None = None
     progress: Progress | None = None  # latest report that was not sent yet
@@ -73,6 +85,12 @@ class Job:
         except IndexError:
             return False
         return True
+
+    def rest(self, since: float) -> None:
+        """Its handler has returned elsewhere, by the steady clock at ``since``: from then on its
+        time stands still, and what it is told is not about the handler."""
+        self.heard = self.told
+        self.still = since
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Beat, BeatReply, Held, Hold
-from xqueue_core.errors import BrokerError, WorkerIdTaken
+from xqueue_core.errors import BrokerError, BrokerGone, WorkerIdTaken
 from xqueue_core.worker.brokertime import BrokerTime
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.job import Job
@@ -58,6 +58,7 @@ class Keeper:
         answered: Callable[[], int],
         counted: Callable[[], int],
         overdue: Callable[[], list[str]],
+        draining: Callable[[], bool],
         told: Callable[[Sequence[Job], BeatReply], None],
         renewed: Callable[[], None],
         acknowledged: Callable[[Sequence[Held], Sequence[Hold]], None],
@@ -71,6 +72,7 @@ class Keeper:
         self._answered = answered
         self._counted = counted
         self._overdue = overdue
+        self._draining = draining
         self._told = told
         self._renewed = renewed
         self._acknowledged = acknowledged
@@ -100,7 +102,10 @@ class Keeper:
         self._wanted.set()
 
     async def beat(self, *, leaving: bool = False) -> bool:
-        """Send one heartbeat; True if it was acknowledged. Raises WorkerIdTaken."""
+        """Send one heartbeat; True if it was acknowledged.
+
+        Raises WorkerIdTaken; and BrokerGone, unless it is the last one.
+        """
         async with self._lock:
             self._wanted.clear()
             jobs, held = self._desk.held()
@@ -113,6 +118,8 @@ class Keeper:
             except WorkerIdTaken:
                 raise
             except (BrokerError, TimeoutError) as error:
+                if isinstance(error, BrokerGone) and not leaving:
+                    raise
                 logger.warning("the heartbeat was not acknowledged: %r", error)
                 return False
             except Exception:
@@ -159,6 +166,7 @@ class Keeper:
             overdue=self._overdue(),
             number=next(self._numbers),
             counted=self._counted(),
+            draining=self._draining(),
         )
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Line, Unpark
@@ -29,6 +30,8 @@ LOOK = 0.9
 PAGE = 1000
 #: Seconds for which what came free gathers where no line is known, so that a call serves many.
 GATHER = 0.02
+#: Lines up to which it is asked which there are, rather than for a task of each key set free.
+FEW = 100
 #: Where a key has no limit, so many times as many are let go at each look as at the last.
 BOLDER = 4
 
@@ -138,9 +141,25 @@ class Lines:
             free = await self._free(semaphore, sorted(parked))
             for key, count in free.items():
                 freed[key] = max(freed[key], count)
+        if sum(key not in self._known for key in freed) > 1:
+            with suppress(BrokerError):  # else each is served, as if it had a line
+                await self._drop_lineless(freed)
         commands = [Unpark(lane, key, count) for (lane, key), count in freed.items() if count]
         if commands:
             await self._queue.control(commands)
+
+    async def _drop_lineless(self, freed: dict[LaneKey, int]) -> None:
+        """Forget those that nobody waits for: one question instead of a command for each.
+
+        A line that comes after it has heard the answer of a semaphore that had the permits back:
+        whoever parks a task looks whether its key is free by then.
+        """
+        page = await self._queue.parked(self._lanes, None, FEW)
+        self._known.update(found := {(line.lane, line.key) for line in page.items})
+        self._seen |= found
+        if page.next is None:
+            for key in freed.keys() - found:
+                del freed[key]
 
     async def _free(
         self, semaphore: Semaphore, keys: Sequence[LaneKey], bold: dict[LaneKey, int] | None = None

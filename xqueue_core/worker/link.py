@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from xqueue_core.handlers import Kind
 from xqueue_core.worker.job import Job, Told
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Link:
         timeout = job.delivery.task.process_timeout
         if timeout is None:
             return None
-        return max(0.0, job.started + timeout - self._clock())
+        now = self._clock() if job.still is None else job.still
+        return max(0.0, job.started + job.spared + timeout - now)
 
     def report(self, progress: Progress) -> None:
         """Keep the latest progress."""
@@ -45,6 +47,17 @@ class Link:
 
 
 def deadline(job: Job) -> float:
-    """When a job that has started must end, by the steady clock."""
+    """When a job that has started must end, by the steady clock; never while its time stands still:
+    nothing of its own runs then."""
     timeout = job.delivery.task.process_timeout
-    return math.inf if timeout is None else job.started + timeout
+    if timeout is None or job.still is not None:
+        return math.inf
+    return job.started + job.spared + timeout
+
+
+def held(job: Job) -> float | None:
+    """Since when, by the steady clock, plugins alone have kept the thread of a plain function that
+    has returned; inf when they have left it, None if it has not returned into plugins there."""
+    if job.spec.kind is not Kind.THREAD or job.against is not None:
+        return None  # a child process sees to its plugins; below middleware they are not there
+    return job.still

@@ -8,6 +8,8 @@ import math
 import traceback
 from collections.abc import Callable
 
+from xqueue_core import __all__ as PUBLIC
+from xqueue_core.errors import InvalidTask
 from xqueue_core.handlers import HandlerSpec, Reject, Retry
 from xqueue_core.task import (
     AnyOutcome,
@@ -20,6 +22,7 @@ from xqueue_core.task import (
     Task,
 )
 from xqueue_core.text import storable
+from xqueue_core.worker.frames import own_frames
 from xqueue_core.worker.job import Job, Stage, Told
 
 logger = logging.getLogger("xqueue.worker")
@@ -57,14 +60,15 @@ def of_value(job: Job, value: object, largest: int, random: Random) -> AnyOutcom
     """The handler returned.
 
     A coroutine that was told to end and returned all the same has decided, and its result
-    stands. A plain function that did not look is not believed after its time-out; one that
-    looked while the worker stops may have left work undone, so the task is handed back.
+    stands; so has middleware, whatever it surrounds. For plain functions see :func:`against`.
     """
-    if job.told is not Told.NOTHING and not job.spec.is_async:
-        if job.told is Told.TIMEOUT and not job.noticed:
-            return timed_out(job, random)
-        if job.told is Told.STOP and job.noticed:
-            return HANDED_BACK
+    why = job.against  # what its function was told by the time it had returned into middleware
+    if why is None and job.told is not Told.NOTHING and not job.spec.is_async:
+        why = against(job.told, job.noticed)
+    if why is Told.TIMEOUT:
+        return timed_out(job, random)
+    if why is Told.STOP:
+        return HANDED_BACK
     try:
         body = b"null" if value is None else job.spec.encode_result(value)
         if len(body) > largest:
@@ -72,6 +76,17 @@ def of_value(job: Job, value: object, largest: int, random: Random) -> AnyOutcom
     except Exception as error:  # noqa: BLE001 - whatever an encoder raises is about the result
         return Failed(_failure("result", error))
     return Success(body)
+
+
+def against(told: Told, noticed: bool) -> Told:
+    """Why what a plain function returned does not stand; NOTHING if it does.
+
+    One that did not look is not believed after its time-out; one that looked while the worker
+    stops may have left work undone, so the task is handed back.
+    """
+    if told is Told.TIMEOUT and not noticed:
+        return Told.TIMEOUT
+    return Told.STOP if told is Told.STOP and noticed else Told.NOTHING
 
 
 def plain_cancel(error: BaseException, cancelled: tuple[type[BaseException], ...]) -> BaseException:
@@ -130,7 +145,10 @@ def timed_out(job: Job, random: Random) -> AnyOutcome:
 
 def _timed_out(job: Job, random: Random, error: BaseException | None = None) -> RetryAt:
     limit = job.delivery.task.process_timeout
-    failure = Failure("process_timeout", message=f"ran longer than {limit:g} seconds")
+    failure = Failure(
+        "process_timeout",
+        message=f"ran longer than {limit:g} {'second' if limit == 1 else 'seconds'}",
+    )
     if error is not None and not isinstance(error, asyncio.CancelledError):
         failure = _failure("process_timeout", error)
     elif error is not None:
@@ -165,20 +183,29 @@ def of_unstarted(why: Told) -> AnyOutcome | None:
 
 
 def _failure(reason: str, error: BaseException) -> Failure:
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
+    # Of what XQueue itself has found wrong with arguments or a result, the sentence says all.
+    own = reason in ("payload", "result") and isinstance(error, InvalidTask | BadResult)
+    name = "InvalidResult" if own and reason == "result" else _name(type(error))
     try:
         message = str(error)[:MESSAGE]
     except BaseException as broken:  # noqa: BLE001 - a user's __str__ may do anything, exit too
         message = f"<no message: {type(broken).__name__}>"
-    return Failure(reason, storable(name), storable(message)[:MESSAGE], _text(error))
+    text = "" if own else _text(error)
+    return Failure(reason, storable(name), storable(message)[:MESSAGE], text)
+
+
+def _name(kind: type[BaseException]) -> str:
+    """As it is imported: of Python's own, and of what `xqueue_core` offers, the name alone."""
+    if kind is BadArguments:
+        return "InvalidTask"
+    name = kind.__qualname__
+    ours = kind.__module__.startswith("xqueue_core.") and name in PUBLIC
+    return name if ours or kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
 
 
 def _text(error: BaseException) -> str:
     try:
-        text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.format_exception(type(error), error, own_frames(error)))
     except BaseException:  # noqa: BLE001 - as above: formatting calls the user's code
         return ""
     raw = text.encode("utf-8", "backslashreplace")

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from xqueue_core.task import AnyOutcome, Failed, Failure, RetryAt
+from xqueue_core.worker.frames import own_frames
 from xqueue_core.worker.job import Job
 
 logger = logging.getLogger("xqueue.worker")
@@ -26,12 +27,15 @@ def failure(job: Job, outcome: AnyOutcome | None, error: BaseException | None = 
     # A handler that waits by asking for retries does not fail.
     asked = said.reason == "retry" and type(outcome) is RetryAt and _left(job)
     level = logging.INFO if asked else logging.WARNING
-    trace = None if error is None or asked else (type(error), error, error.__traceback__)
+    trace = None
+    if error is not None and said.traceback and not asked:
+        trace = (type(error), error, own_frames(error))
     try:
         logger.log(
             level,
-            "%s failed, attempt %s: %s; %s",
+            "%s %s, attempt %s: %s; %s",
             job.id,
+            "timed out" if type(outcome) is RetryAt and outcome.timed_out else "failed",
             _attempt(job),
             described(said),
             follows + (_elsewhere(said) if error is None and not asked else _on_trio(error)),
@@ -101,7 +105,7 @@ def _attempt(job: Job) -> str:
 
 
 def _left(job: Job) -> bool:
-    return job.delivery.attempt <= job.delivery.task.max_retry
+    return job.delivery.attempt <= job.delivery.task.max_retry and not job.last
 
 
 def _follows(job: Job, outcome: Failed | RetryAt) -> str:
@@ -110,5 +114,5 @@ def _follows(job: Job, outcome: Failed | RetryAt) -> str:
     if type(outcome) is Failed:
         return f"it is not tried again ({outcome.failure.reason})"
     if type(outcome) is RetryAt and _left(job):
-        return f"next try in {outcome.delay:.1f} s"
+        return "next try at once" if job.at_once else f"next try in {outcome.delay:.1f} s"
     return "no attempt is left"

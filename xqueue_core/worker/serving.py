@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xqueue_core.errors import ConfigError
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from xqueue_core.handlers import HandlerSpec
     from xqueue_core.settings import Settings
     from xqueue_core.worker.options import WorkerOptions
+
+logger = logging.getLogger("xqueue.worker")
 
 
 def served(handlers: Mapping[str, HandlerSpec], options: WorkerOptions) -> dict[str, HandlerSpec]:
@@ -48,3 +52,18 @@ def where(settings: Settings) -> str:
     from xqueue_core.settings import masked
 
     return masked(settings.semaphore_url or settings.url)
+
+
+def hello(worker: str, lanes: Sequence[str], options: WorkerOptions, settings: Settings) -> None:
+    """Say what a worker serves."""
+    from xqueue_core.settings import masked
+
+    least, most = options.min_concurrency, options.concurrency
+    logger.info(
+        "worker %s (pid %d) serves lanes %s on %s, %s slots",
+        worker,
+        os.getpid(),
+        ", ".join(lanes),
+        masked(settings.url),
+        str(most) if least is None else f"{least} to {most}",
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,7 @@ from xqueue_core.worker.coroutines import Ended
 from xqueue_core.worker.crossing import Pipe
 from xqueue_core.worker.host import Host
 from xqueue_core.worker.job import Job, Stage
+from xqueue_core.worker.told import Runs
 
 logger = logging.getLogger("xqueue.worker")
 
@@ -30,7 +32,10 @@ NO_THREAD = HandBack(unable="no thread")
 class Threads:
     """A :class:`~xqueue_core.worker.runner.Runner` in a pool of threads."""
 
-    def __init__(self, pool: Pool, host: Host, bodies: Bodies, ended: Ended) -> None:
+    def __init__(
+        self, pool: Pool, host: Host, bodies: Bodies, ended: Ended, runs: Runs | None = None
+    ) -> None:
+        self._runs = runs
         self._pool = pool
         self._bodies = bodies
         self._ended = ended
@@ -57,12 +62,20 @@ class Threads:
 
     def _run(self, job: Job) -> None:
         """In a thread."""
+        visit = None if self._runs is None else self._runs.enter(job)
         try:
             if job.stage is Stage.ENDED:
                 raise asyncio.CancelledError
             job.outcome = self._bodies.returned(job, self._bodies.call(job))
         except BaseException as error:  # noqa: BLE001 - SystemExit too: the thread goes on
             job.outcome = self._bodies.raised(job, error)
+            if visit is not None:
+                visit.error = error
+        if visit is not None:
+            self._bodies.rest(job)
+            visit.leave(job.outcome)
+            # From here on it waits for the handlers' loop alone: plugins keep nothing.
+            job.still = math.inf
         self._returned.send(job)
 
     def _back(self, jobs: list[Job]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 import socket
 import threading
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +16,30 @@ from xqueue_core.abc import Role
 from xqueue_core.connect import check_brokers
 from xqueue_core.errors import Unavailable
 from xqueue_core.handlers import Kind
+from xqueue_core.hooks import Place
 from xqueue_core.ids import Uuid7
+from xqueue_core.plugged import Plugged, plugged, tell_unused
 from xqueue_core.worker.crossing import Crossing
 from xqueue_core.worker.duties import Exit, Life
 from xqueue_core.worker.engine import Engine
 from xqueue_core.worker.executor import Executor
+from xqueue_core.worker.hooked import HookedEngine
 from xqueue_core.worker.host import Host, Latch, current_host
+from xqueue_core.worker.hosting import Hosting
 from xqueue_core.worker.isolation.inside import refuse_workers
 from xqueue_core.worker.job import Ran
 from xqueue_core.worker.lifespan import LAST_WORDS, Lifespan, watched
+from xqueue_core.worker.opening import Opening
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.pacing import Busy
 from xqueue_core.worker.scheduler import scheduler
-from xqueue_core.worker.serving import served, where
+from xqueue_core.worker.serving import hello, served, where
+from xqueue_core.worker.told import Runs
 from xqueue_core.worker.tools import Term, Tools
 from xqueue_core.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from xqueue_core.abc import TaskView
     from xqueue_core.app import XQueue
     from xqueue_core.recurring.schedule import Recurring
     from xqueue_core.worker.isolation import Children
@@ -56,7 +62,8 @@ class Worker:
     awaits :meth:`run`; the engine has a thread and connections of its own, so that leases are
     kept while a handler blocks that loop. At the end of a stop that the grace time did not
     suffice for, plain functions that are still running are handed back to others although they
-    run on here: end the process soon after.
+    run on here: end the process soon after. So may a plugin that does not close in time, in a
+    daemon thread.
 
     Args:
         app: what to run.
@@ -99,6 +106,8 @@ class Worker:
             from xqueue_core.worker.isolation.home import check
 
             check(app, self._isolated)
+        #: The plugins that the settings name; None without any, which then cost nothing.
+        self._plugged = plugged(app, Place.WORKER)
         self.id = f"{name or socket.gethostname()}~{Uuid7()()}"
         self.ended = threading.Event()  #: set when the engine has ended, whatever handlers do
         self._tools = tools or Tools()
@@ -108,6 +117,7 @@ class Worker:
         self._stops = 0
         self._engine_loop: asyncio.AbstractEventLoop | None = None
         self._life: Life | None = None
+        self._opening: Opening | None = None
         self._engine: Engine | None = None
         self._busy = busy
         self._slots: int | None = None  # set by hand
@@ -122,6 +132,7 @@ class Worker:
         self.error: BaseException | None = None  #: what the engine failed with
         #: True if deliveries were given up whose code may run on here: end the process at once.
         self.abandoned = False
+        self.lingers = False  #: a plugin's code that was given up runs on in a thread
         #: Seconds that the app's lifespan may still take to end; 0 when it has, or there is none.
         self.leaving = 0.0
 
@@ -133,12 +144,14 @@ class Worker:
 
         Raises:
             ConfigError, Unsupported: the broker or the plugins do not fit.
+            PluginFailed: a plugin could not be opened.
             Unavailable: the broker did not answer at the start.
             What the app's lifespan raises: nothing was leased if that was at its beginning, and
             every outcome was settled if it was at its end. TimeoutError: its end took longer
             than ``grace``.
         """
         refuse_workers()  # it may be a fork of the process that made it
+        tell_unused(self.app)
         host = self._host = current_host()
         self._thread = threading.get_ident()
         make = getattr(self.app, "lifespan", None)
@@ -186,10 +199,12 @@ class Worker:
             self._stops += 1
             host, lifespan, stops = self._host, self._lifespan, self._stops
             loop, life = self._engine_loop, self._life
+            plugins = self._opening
         # Either may have ended: the engine has when the lifespan is left.
-        if loop is not None and life is not None:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(life.stop)
+        for one in (plugins, life):
+            if loop is not None and one is not None:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(one.stop)
         if host is not None and lifespan is not None and (life is None or stops > 1):
             with suppress(RuntimeError):
                 host.soon(lifespan.refuse if stops == 1 else lifespan.cancel)
@@ -245,6 +260,9 @@ class Worker:
     async def _work(self, host: Host, state: Any, base: contextvars.Context) -> Exit:
         engine_loop = self._loop_factory()
         crossing = Crossing(host.soon, engine_loop.call_soon_threadsafe)
+        runs = None
+        if self._plugged is not None:
+            runs = Runs(self._plugged, self.id, self._tools.clock)
         executor = Executor(
             crossing,
             self.options,
@@ -255,6 +273,7 @@ class Worker:
             app=self.app,
             state=state,
             base=base,
+            runs=runs,
         )
         if self._isolated:
             executor.runner(Kind.PROCESS)  # its first child starts now
@@ -262,10 +281,11 @@ class Worker:
         self._past = executor.past
         done = host.latch()
 
+        hosting = Hosting(engine_loop)
+
         def engine() -> None:
             try:
-                with asyncio.Runner(loop_factory=lambda: engine_loop) as runner:
-                    self.exit = runner.run(self._run_engine(crossing))
+                self.exit = hosting.run(self._run_engine(crossing))
             except Unavailable as raised:
                 if self._life is not None or not self._stops:
                     self.error = raised
@@ -273,11 +293,11 @@ class Worker:
                     self.exit = Exit.STOPPED
             except BaseException as raised:  # noqa: BLE001 - it is raised again in run()
                 self.error = raised
+            self.lingers = hosting.lingers
             self.ended.set()
-            try:
+            with suppress(RuntimeError):  # nobody waits for the engine any more
                 host.soon(done.set)
-            except RuntimeError:
-                logger.debug("nobody waits for the engine any more")
+            hosting.linger()
 
         threading.Thread(target=engine, name="xqueue-engine", daemon=True).start()
         try:
@@ -306,8 +326,13 @@ class Worker:
         if self._children is not None:
             await self._children.ready(lambda: self._stops > 0)
         opened = (self.app.connect(Role.WORKER), self.app.connect(Role.WORKER))
-        async with opened[0] as connection, opened[1] as pulse:
-            engine = Engine(
+        async with opened[0] as connection, opened[1] as pulse, AsyncExitStack() as stack:
+            make: Callable[..., Engine] = Engine
+            if self._plugged is not None:
+                if not await self._open(self._plugged, stack, connection.faces.view):
+                    return Exit.STOPPED
+                make = partial(HookedEngine, plugged=self._plugged)
+            engine = make(
                 self.id,
                 connection.faces,
                 pulse.faces,
@@ -332,7 +357,9 @@ class Worker:
                 self._engine_loop, self._life = asyncio.get_running_loop(), life
                 for _ in range(self._stops):
                     life.stop()
-            self._hello()
+            hello(self.id, self.lanes, self.options, self.app.settings())
+            if isinstance(engine, HookedEngine):
+                await stack.enter_async_context(engine.told())
             watching = asyncio.create_task(self._watchdog(engine).run())
             try:
                 exit = await life.run()
@@ -344,6 +371,15 @@ class Worker:
                 self.exit = exit
                 self.ended.set()
             return exit
+
+    async def _open(self, plugged: Plugged, stack: AsyncExitStack, view: TaskView | None) -> bool:
+        """Open the plugins. False if stopped before that was done: nothing was leased by then."""
+        opening = Opening(plugged, self.options.grace)
+        with self._lock:
+            self._engine_loop, self._opening = asyncio.get_running_loop(), opening
+            for _ in range(self._stops):
+                opening.stop()
+        return await opening.open(stack, self.id, view)
 
     def _watchdog(self, engine: Engine) -> Watchdog:
         def ping(call: Callable[[], None]) -> None:
@@ -362,16 +398,3 @@ class Worker:
     def _recurring(self) -> list[Recurring]:
         """The schedules of the types served."""
         return [one for one in self.app.schedules.values() if one.spec.name in self.specs]
-
-    def _hello(self) -> None:
-        from xqueue_core.settings import masked
-
-        least, most = self.options.min_concurrency, self.options.concurrency
-        logger.info(
-            "worker %s (pid %d) serves lanes %s on %s, %s slots",
-            self.id,
-            os.getpid(),
-            ", ".join(self.lanes),
-            masked(self.app.settings().url),
-            str(most) if least is None else f"{least} to {most}",
-        )

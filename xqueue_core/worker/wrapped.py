@@ -21,10 +21,15 @@ from xqueue_core.worker.bodies import Bodies, FailedElsewhere, StoppedElsewhere
 from xqueue_core.worker.coroutines import Coroutines, Ended
 from xqueue_core.worker.crossing import Pipe
 from xqueue_core.worker.host import Host, Latch
-from xqueue_core.worker.job import Job
+from xqueue_core.worker.job import Job, Told
 from xqueue_core.worker.layers import Layers
+from xqueue_core.worker.outcomes import against
 from xqueue_core.worker.runner import Runner
 from xqueue_core.worker.threads import NO_THREAD, Pool
+from xqueue_core.worker.told import Runs
+
+#: Seconds that middleware has to itself after the handler, if the job was told to end in between.
+MOMENT = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +61,11 @@ class Place(Protocol):
 
 
 class Wrapped:
-    """A :class:`~xqueue_core.worker.runner.Runner` with middleware around another place."""
+    """A :class:`~xqueue_core.worker.runner.Runner` with middleware around another place.
+
+    Args:
+        resume: lets the time of a job go on that stood still since its handler returned.
+    """
 
     def __init__(
         self,
@@ -65,14 +74,17 @@ class Wrapped:
         host: Host,
         bodies: Bodies,
         ended: Ended,
+        resume: Callable[[Job], None],
+        runs: Runs | None = None,
     ) -> None:
         self._place = place
+        self._resume = resume
         self._host = host
         self._ended = ended
         self._visits: dict[Job, Visit] = {}
         self._outside = 0  # jobs that have a place for their handlers, and do not use it
         layers = Layers(middleware, host, bodies, self._visit)
-        self._coroutines = Coroutines(0, host, bodies, self._ran, layers.enter)
+        self._coroutines = Coroutines(0, host, bodies, self._ran, layers.enter, runs)
 
     @property
     def free(self) -> int:
@@ -82,6 +94,7 @@ class Wrapped:
     def start(self, job: Job) -> None:
         """Begin with the middleware."""
         self._outside += 1
+        job.against = Told.NOTHING
         self._coroutines.start(job)
 
     def tell(self, job: Job) -> None:
@@ -101,16 +114,24 @@ class Wrapped:
             raise RuntimeError("call_next was called while it runs: the handler is there once")
         visit = self._visits[job] = Visit(job, context, self._host.latch())
         self._outside -= 1
-        told = job.told
+        told, noticed = job.told, job.noticed
         self._place.begin(visit)
         try:
             await visit.over.held()
         finally:
             del self._visits[job]
             self._outside += 1
-            if job.told is not told and job.task is not None:
-                # What it was told while the handler ran holds for what the middleware does next.
-                job.task.cancel()
+            self._resume(job)
+            heard, job.heard = job.heard or job.told, None
+            if heard is not told:
+                job.against = against(heard, job.noticed)
+            if job.told is Told.LOST or (heard is not told and job.noticed == noticed):
+                # What the handler was told, and did not look for, is told to the middleware.
+                _cancel(job)
+            elif heard is not told or job.told is not told:
+                # The handler has decided upon it, or had returned: let that come through where
+                # nothing else is done.
+                self._host.later(MOMENT, partial(_cancel, job))
         if visit.error is not None:
             raise visit.error
         return visit.value
@@ -118,6 +139,11 @@ class Wrapped:
     def _ran(self, job: Job, outcome: AnyOutcome | None) -> None:
         self._outside -= 1
         self._ended(job, outcome)
+
+
+def _cancel(job: Job) -> None:
+    if job.task is not None:  # else it has ended
+        job.task.cancel()
 
 
 class InThread:
@@ -153,6 +179,7 @@ class InThread:
             visit.value = self._bodies.call(visit.job, visit.context)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             visit.error = error
+        self._bodies.rest(visit.job)
         self._returned.send(visit)
 
     def _back(self, visits: list[Visit]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -12,9 +13,10 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable
+from contextlib import ExitStack
 from importlib import import_module
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xqueue_core.app import XQueue
 from xqueue_core.connect import BackendCache
@@ -23,7 +25,7 @@ from xqueue_core.errors import ConfigError, Unsupported
 from xqueue_core.handlers import HandlerSpec, Kind
 from xqueue_core.places import find_app, imported
 from xqueue_core.task import AnyOutcome, Failed, Progress, RetryAt, Success
-from xqueue_core.worker.isolation import confine, inside
+from xqueue_core.worker.isolation import confine, inside, told
 from xqueue_core.worker.isolation.wire import (
     LONGEST_TEXT,
     VERSION,
@@ -33,15 +35,22 @@ from xqueue_core.worker.isolation.wire import (
     Message,
     Ready,
     Reported,
+    Returned,
     Run,
     Setup,
     ToChild,
     Unfit,
+    WireError,
     frame,
 )
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.outcomes import BadArguments, of_error, of_value
 from xqueue_core.worker.progress import INTERVAL
+
+if TYPE_CHECKING:
+    from xqueue_core.plugged import Plugged
+
+logger = logging.getLogger("xqueue.worker")
 
 
 def main(wire: int, life: int, parent: int) -> None:
@@ -54,18 +63,20 @@ def main(wire: int, life: int, parent: int) -> None:
     setup = line.orders.get()
     if isinstance(setup, Setup):
         inside.here.place = inside.Place.LOADING
-        try:
-            app = load(setup)
-        except BaseException as error:  # noqa: BLE001 - whatever its modules do when imported
-            why = str(error) if isinstance(error, ConfigError) else traceback.format_exc()
-            line.send(Unfit(why[-LONGEST_TEXT:]))
-            return
-        inside.here.place = inside.Place.SERVING
-        line.send(Ready(VERSION))
-        serve(line, app, setup)
+        with ExitStack() as stack:
+            try:
+                app = load(setup)
+                plugins = stack.enter_context(told.opened(app, setup.worker))
+            except BaseException as error:  # noqa: BLE001 - whatever its modules do when imported
+                why = str(error) if isinstance(error, ConfigError) else traceback.format_exc()
+                line.send(Unfit(why[-LONGEST_TEXT:]))
+                return
+            inside.here.place = inside.Place.SERVING
+            line.send(Ready(VERSION))
+            serve(line, app, setup, plugins)
 
 
-def serve(line: Line, app: XQueue, setup: Setup) -> None:
+def serve(line: Line, app: XQueue, setup: Setup, plugins: Plugged | None) -> None:
     """Run what is sent, one after another; after so many tasks, end."""
     for _ in range(setup.tasks):
         order = line.orders.get()
@@ -73,8 +84,18 @@ def serve(line: Line, app: XQueue, setup: Setup) -> None:
             return
         spec = app.handlers[order.delivery.task.type]
         line.send(Began())
-        outcome = run(Task(line, app, setup, spec, order))
+        visit = told.enter(plugins, order.delivery, setup.worker, order.carried)
+        task = Task(line, app, setup, spec, order)
+        outcome = run(task)
+        error, task.error = task.error, None
         flush()
+        if visit is not None or task.runner is not None:
+            # First of all: neither a plugin nor what closes slowly can make a time-out, and another
+            # attempt, of what has ended.
+            line.send(Returned(outcome))
+            told.leave(visit, error)
+            task.close()
+            flush()
         line.send(Done(outcome))
 
 
@@ -99,6 +120,9 @@ class Line:
             while data := self._wire.recv(1 << 16):
                 for message in frames.feed(data):
                     self.orders.put(message)
+        except WireError as error:
+            # A header that is no text, for one: the task's, so that the next child fares as ill.
+            logger.error("what the worker has sent is not understood: %s", error)
         finally:
             os.killpg(0, signal.SIGKILL)
 
@@ -113,6 +137,8 @@ class Task:
         self.spec = spec
         self.job = Job(order.delivery, spec)
         self.memory = order.memory
+        self.error: BaseException | None = None  # what its handler has raised
+        self.runner: asyncio.Runner | None = None  # of a coroutine
         self.largest = setup.largest
         self._until = None if order.left is None else time.monotonic() + order.left
         self._line = line
@@ -121,6 +147,17 @@ class Task:
         self._later: threading.Timer | None = None
         self._latest: Progress | None = None
         self.context = Context(order.delivery, self, setup.worker, app)
+
+    def close(self) -> None:
+        """Close what a coroutine has left: its loop, and the app's connection there."""
+        runner, self.runner = self.runner, None
+        if runner is None:
+            return
+        try:
+            with runner:
+                runner.run(self.app.aclose())
+        except BaseException:  # SystemExit too: how the task ended was said
+            logger.exception("%s: what it has left failed at its end", self.job.id)
 
     def told(self) -> bool:
         """Never: who should end here is killed."""
@@ -168,6 +205,7 @@ def run(task: Task) -> Success | Failed | RetryAt:
             if isinstance(error, MemoryError):
                 error = limited(error, task.memory)
         outcome = of_error(task.job, error, random.random)
+        task.error = error
     if task.memory is not None:
         confine.limit_memory(None)
     task.flush()
@@ -194,14 +232,14 @@ def call(task: Task) -> Any:
         raise BadArguments(str(error)) from error
     context = task.context if task.spec.takes_context else None
     value = task.spec.call(context, arguments)
-    return asyncio.run(_awaited(task, value)) if task.spec.is_async else value
+    if not task.spec.is_async:
+        return value
+    task.runner = asyncio.Runner()
+    return task.runner.run(_awaited(value))
 
 
-async def _awaited(task: Task, value: Awaitable[Any]) -> Any:
-    try:
-        return await value
-    finally:
-        await task.app.aclose()  # it is this loop's connection
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
 
 
 def load(setup: Setup) -> XQueue:

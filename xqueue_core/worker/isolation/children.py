@@ -16,11 +16,12 @@ from xqueue_core.task import AnyOutcome, HandBack, Progress
 from xqueue_core.worker import report
 from xqueue_core.worker.crossing import Pipe
 from xqueue_core.worker.isolation.home import home_of
-from xqueue_core.worker.isolation.member import Child, Health, Note, Room
+from xqueue_core.worker.isolation.member import Came, Child, Gone, Health, Note, Room
 from xqueue_core.worker.isolation.pool import Pool
 from xqueue_core.worker.isolation.post import Post
-from xqueue_core.worker.isolation.verdict import End, outcome_of
-from xqueue_core.worker.isolation.wire import VERSION, Run, Setup
+from xqueue_core.worker.isolation.saying import say
+from xqueue_core.worker.isolation.verdict import Deaths, End, died, outcome_of
+from xqueue_core.worker.isolation.wire import VERSION, Run, Setup, frame
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.link import deadline
 from xqueue_core.worker.serving import served
@@ -35,6 +36,9 @@ logger = logging.getLogger("xqueue.worker")
 
 #: Seconds between two looks for the first child.
 LOOK = 0.01
+#: Bounds of the wait before children are started anew whose thread has ended (seconds); it doubles.
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 30.0
 #: Bytes of a MiB.
 MIB = 1 << 20
 
@@ -47,6 +51,7 @@ class Children:
     Args:
         ended: takes each job that has ended, and its outcome.
         worker: the worker's id.
+        came: takes each job whose handler has returned, and when, by the steady clock.
         progress: takes a job's progress; from any thread.
         look: called when there is more room.
 
@@ -63,17 +68,20 @@ class Children:
         app: XQueue,
         *,
         worker: str,
+        came: Callable[[Job, float], None],
         progress: Callable[[Job, Progress], None],
         look: Callable[[], None],
     ) -> None:
         self._clock = tools.clock
         self._random = tools.random.random
         self._ended = ended
+        self._came = came
         self._progress = progress
         self._look = look
         self._most = options.children
         self._busy = 0
         self._ready = 0  # children that wait for a task
+        self._deaths = Deaths()
         self._fault = ""
         self._known = threading.Event()  # whether children can be started
         self._notes: Pipe[Note] = Pipe(host.soon)
@@ -83,9 +91,18 @@ class Children:
 
         def pool(spawn: Callable[[], Child]) -> Pool:
             most, per_child = options.children, options.tasks_per_child
-            return Pool(most, per_child, spawn, tools.clock, self._tell, self._reported)
+            made = Pool(most, per_child, spawn, tools.clock, self._tell, self._reported)
+            made.fault = self._fault  # of the one before: tasks go back until a child is ready
+            return made
 
-        self._post = Post(_setup(options, app, specs, worker), pool)
+        setup = _setup(options, app, specs, worker)
+        self._later = host.later
+        self._lock = threading.Lock()  # around closing, and beginning anew
+        self._closed = False
+        self._gone = 0  # how often children could not be served any more, lately
+        self._began = tools.clock()
+        self._make: Callable[[], Post] = lambda: Post(setup, pool)
+        self._post = self._make()
         self._post.start()
 
     async def ready(self, stopped: Callable[[], bool]) -> None:
@@ -112,7 +129,15 @@ class Children:
         self._ready -= 1
         task, memory = job.delivery.task, job.spec.max_memory
         left = None if task.process_timeout is None else max(0.0, deadline(job) - self._clock())
-        order = Run(job.delivery, left, None if memory is None else memory * MIB)
+        most = None if memory is None else memory * MIB
+        try:
+            # Here, not in the children's thread: what cannot be sent is this job's affair alone.
+            order = frame(Run(job.delivery, left, most, job.carried or {}))
+        except Exception as error:  # noqa: BLE001 - somebody's code has written into the task
+            text = "%s cannot be sent to a child process, and is handed back: %s"
+            say(logging.ERROR, text, job.id, error, error=error)
+            self._notes.send(End(job, sent=False, fault=f"cannot be sent the task: {error}"))
+            return
         self._post.call(lambda pool: pool.start(job, order))
 
     def tell(self, job: Job) -> None:
@@ -122,6 +147,8 @@ class Children:
 
     def close(self) -> None:
         """End all children, soon."""
+        with self._lock:
+            self._closed = True
         self._post.call(Pool.close)
 
     def end(self, seconds: float) -> None:
@@ -148,14 +175,44 @@ class Children:
         for note in notes:
             if isinstance(note, End):
                 self._over(note)
+            elif isinstance(note, Came):
+                self._came(note.job, note.at)
             elif isinstance(note, Room):
                 self._ready += note.more
                 more = more or note.more > 0
+            elif isinstance(note, Gone):
+                self._renew_later()
             elif note.fault:
                 logger.error("isolated tasks are handed back: a child process %s", note.fault)
                 more = True
         if more:
             self._look()
+
+    def _renew_later(self) -> None:
+        """Begin anew, but not in a hot loop: whatever has happened may happen again."""
+        if self._closed:
+            return
+        if self._clock() - self._began > 2 * LONGEST_WAIT:
+            self._gone = 0
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._gone, 16))
+        self._gone += 1
+        say(logging.ERROR, "child processes are started anew in %g s", wait)
+        self._later(wait, self._renew)
+
+    def _renew(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._began = self._clock()
+            try:
+                post = self._make()
+                post.start()
+            except (OSError, RuntimeError) as error:  # no descriptor, or no thread
+                say(logging.ERROR, "child processes cannot be served: %s", error)
+            else:
+                self._post = post
+                return
+        self._renew_later()
 
     def _over(self, end: End) -> None:
         self._busy -= 1
@@ -164,8 +221,11 @@ class Children:
         if not end.sent and end.fault:
             outcome: AnyOutcome | None = HandBack(unable="isolation", reason=end.fault[:200])
         else:
-            outcome = outcome_of(end, self._random)
+            deaths = self._deaths.count(end)
+            outcome = outcome_of(end, self._random, deaths)
             report.failure(end.job, outcome)
+            if deaths and isinstance(outcome, HandBack):
+                say(logging.WARNING, "%s is handed back: %s", end.job.id, died(end))
         self._ended(end.job, outcome)
 
 

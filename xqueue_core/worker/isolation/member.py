@@ -33,6 +33,7 @@ class At(Enum):
     STARTING = auto()
     IDLE = auto()
     BUSY = auto()
+    PARTING = auto()  # its task has ended, and its plugins are told
     LEAVING = auto()  # its last task is done
     DYING = auto()  # it was killed
     DEAD = auto()  # it has ended; what it started may not have
@@ -53,6 +54,15 @@ class Child:
     ready: bool = False  # it was, once
     hung_up: float | None = None  # since when its end of the wire is closed
     fault: str = ""  # what was wrong with it
+    faulty: bool = False  # serving it has failed, here
+
+
+@dataclass(slots=True, frozen=True)
+class Came:
+    """A job's handler has returned, then: what its child does from now on is not its time."""
+
+    job: Job
+    at: float
 
 
 @dataclass(slots=True, frozen=True)
@@ -69,4 +79,9 @@ class Health:
     fault: str
 
 
-Note = End | Room | Health
+@dataclass(slots=True, frozen=True)
+class Gone:
+    """Nobody serves the children any more; each task's end was told."""
+
+
+Note = End | Came | Room | Health | Gone

@@ -6,13 +6,16 @@ has come from children, and often enough for :meth:`Pool.tick` to keep its times
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from xqueue_core.task import Progress
-from xqueue_core.worker.isolation.member import At, Child, Health, Note, Room
+from xqueue_core.worker.isolation.member import At, Came, Child, Health, Note, Room
 from xqueue_core.worker.isolation.process import how
+from xqueue_core.worker.isolation.saying import say
 from xqueue_core.worker.isolation.verdict import End
 from xqueue_core.worker.isolation.wire import (
     VERSION,
@@ -22,14 +25,19 @@ from xqueue_core.worker.isolation.wire import (
     Leave,
     Ready,
     Reported,
-    Run,
+    Returned,
     Unfit,
     frame,
 )
 from xqueue_core.worker.job import Job, Told
 
+logger = logging.getLogger("xqueue.worker")
+
 #: Seconds a child has to load the app.
 START = 60.0
+#: Seconds that plugins in a child have after each task, and what it closes: more than a patient
+#: one takes.
+PART = 5.0
 #: Seconds a child has to end by itself after its last task.
 LEAVE = 2.0
 #: Seconds in which a child that has closed its wire must have ended.
@@ -72,21 +80,23 @@ class Pool:
 
     # -- what is wanted ------------------------------------------------------------------------
 
-    def start(self, job: Job, order: Run) -> None:
-        """Run it in a child that is ready; it waits for the next one if that has died."""
+    def start(self, job: Job, order: bytes) -> None:
+        """Run it in a child that is ready; it waits for the next one if that has died.
+
+        ``order`` is the frame that says so.
+        """
         if self.closed or self.fault:
             self.tell(End(job, sent=False, fault=self.fault))
             return
-        self.waiting.append((job, frame(order)))
+        self.waiting.append((job, order))
         self._serve()
 
     def kill(self, job: Job, why: Told) -> None:
         """End it, for this reason."""
-        for child in self.children:
+        for child in list(self.children):
             if child.job is job:
-                if child.at in (At.BUSY, At.DYING) and child.outcome is None:
-                    child.why = why
-                    self._kill(child)
+                with self.alone(child):
+                    self._end(child, why)
                 return
         for one in self.waiting:
             if one[0] is job:
@@ -100,11 +110,12 @@ class Pool:
         while self.waiting:
             self.tell(End(self.waiting.popleft()[0], why=Told.STOP, sent=False))
         for child in list(self.children):
-            if child.at is At.IDLE:
-                self._leave(child)
-            elif child.at in (At.STARTING, At.BUSY):
-                child.why = child.why if child.job is None else Told.STOP
-                self._kill(child)
+            with self.alone(child):
+                if child.at is At.IDLE:
+                    self._leave(child)
+                elif child.at in (At.STARTING, At.BUSY):
+                    child.why = child.why if child.job is None else Told.STOP
+                    self._kill(child)
 
     # -- what children say ---------------------------------------------------------------------
 
@@ -121,14 +132,18 @@ class Pool:
             self._kill(child)
         elif isinstance(message, Began) and child.job is not None:
             child.began = True
-        elif isinstance(message, Done) and child.began and child.outcome is None:
+        elif isinstance(message, Returned) and child.began and child.outcome is None:
+            self._came(child, message)
+            if child.at is At.BUSY:  # else it was killed a moment ago
+                self._go(child, At.PARTING)
+        elif isinstance(message, Done) and child.began and _may_be_done(child):
             self._done(child, message)
         else:
             self.broken(child, f"said {type(message).__name__!r} out of turn")
 
     def broken(self, child: Child, fault: str) -> None:
         """A child does not keep to the protocol."""
-        if child.at in (At.STARTING, At.IDLE, At.BUSY):
+        if child.at in (At.STARTING, At.IDLE, At.BUSY, At.PARTING):
             child.fault = fault
             self._kill(child)
 
@@ -139,28 +154,59 @@ class Pool:
     def ended(self, child: Child) -> None:
         """A child's process has ended, and all it said was heard."""
         if child.at is At.DEAD:
+            if child not in self.children:  # it was not waited for
+                self._reap(child)
             return
-        if child.at is At.IDLE:
-            self.tell(Room(-1))
-        calm = child.at is At.LEAVING
+        was = child.at
         self._go(child, At.DEAD)
-        if calm:
-            child.process.kill()  # what it has started, and left behind
-            self._bury(child)
-        else:
-            self._sweep(child)
+        if was is At.IDLE:
+            self.tell(Room(-1))
+        with self.alone(child):
+            if was is At.LEAVING:
+                child.process.kill()  # what it has started, and left behind
+                self._bury(child)
+            else:
+                self._sweep(child)
 
     def tick(self) -> float:
         """Do what the time has come for; seconds until it is wanted again."""
         now = self.clock()
         wait = RETIRE
         for child in list(self.children):
-            wait = min(wait, self._look(child, now))
+            with self.alone(child):
+                wait = min(wait, self._look(child, now))
         if not self.closed:
             self._warm(now)
             if now < self.not_before:
                 wait = min(wait, self.not_before - now)
         return max(wait, 0.0)
+
+    # -- what goes wrong here ------------------------------------------------------------------
+
+    @contextmanager
+    def alone(self, child: Child) -> Iterator[None]:
+        """Whatever goes wrong within ends this child, and its task; all others go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - one for all: nobody else is to pay for it
+            self.faulty(child, error)
+
+    def faulty(self, child: Child, error: Exception) -> None:
+        """Serving a child has failed: it is killed, and the second time not waited for either."""
+        task = "" if child.job is None else f" of {child.job.id}"
+        say(logging.ERROR, "the child process%s cannot be served, and is ended", task, error=error)
+        again, child.faulty = child.faulty or child.at is At.DEAD, True
+        child.fault = child.fault or f"cannot be served: {error!r}"
+        if not again:
+            try:
+                self._kill(child)
+            except Exception as worse:  # noqa: BLE001 - as above
+                say(logging.ERROR, "nor can it be killed", error=worse)
+            else:
+                return
+        dead = child.at is At.DEAD
+        child.at = At.DEAD
+        self._over(child, self._reap(child) if dead else None)
 
     # -- living --------------------------------------------------------------------------------
 
@@ -182,18 +228,26 @@ class Pool:
             self._serve()
 
     def _serve(self) -> None:
-        idle = (child for child in self.children if child.at is At.IDLE)
+        idle = iter([child for child in self.children if child.at is At.IDLE])
         while self.waiting and (child := next(idle, None)) is not None:
             child.job, order = self.waiting.popleft()
             child.began, child.outcome = False, None
             self._go(child, At.BUSY)
-            child.process.send(order)
+            with self.alone(child):
+                child.process.send(order)
         self._warm(self.clock())
 
+    def _came(self, child: Child, message: Returned | Done) -> None:
+        """Its handler has returned; what it has said of that once stands."""
+        if child.outcome is None:
+            child.outcome = message.outcome
+            if child.at is At.BUSY and child.job is not None:
+                self.tell(Came(child.job, self.clock()))
+
     def _done(self, child: Child, message: Done) -> None:
-        child.outcome = message.outcome
+        self._came(child, message)
         child.ran += 1
-        if child.at is not At.BUSY:
+        if child.at not in (At.BUSY, At.PARTING):
             return  # it was killed a moment ago
         if child.ran < self.per_child and child.job is not None:
             self.tell(End(child.job, child.outcome, began=True))
@@ -214,7 +268,9 @@ class Pool:
                 return
             try:
                 self.children.add(self.spawn())
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again later
+                if not isinstance(error, OSError):
+                    say(logging.ERROR, "a child process cannot be started", error=error)
                 self._failed(f"cannot be started: {error}")
                 return
             warm += 1
@@ -241,6 +297,15 @@ class Pool:
                 self.failures = FAILURES  # the next would take as long
                 self._kill(child)
             return START - since
+        if child.at is At.PARTING:
+            if since >= PART:
+                logger.warning(
+                    "a child process has not left plugins, or closed connections and threads, "
+                    "within %g s of its task's end, which stands: the process is killed",
+                    PART,
+                )
+                self._kill(child)
+            return PART - since
         if child.at is At.LEAVING:
             if since >= LEAVE:
                 self._kill(child)
@@ -263,6 +328,15 @@ class Pool:
         self._go(child, At.LEAVING)
         child.process.send(frame(Leave()))
 
+    def _end(self, child: Child, why: Told) -> None:
+        if child.at in (At.BUSY, At.DYING) and child.outcome is None:
+            child.why = why
+            self._kill(child)
+        elif child.at is At.PARTING and why is not Told.TIMEOUT:
+            # Its plugins are not waited for; how it ended stands, unless it is lost.
+            child.why = why if why is Told.LOST else Told.NOTHING
+            self._kill(child)
+
     def _kill(self, child: Child) -> None:
         if child.at is At.IDLE:
             self.tell(Room(-1))
@@ -276,13 +350,23 @@ class Pool:
             self._bury(child)
 
     def _bury(self, child: Child) -> None:
+        self._over(child, self._reap(child))
+
+    def _reap(self, child: Child) -> int | None:
+        try:
+            return child.process.reap()
+        except Exception as error:  # noqa: BLE001 - its task has ended all the same
+            say(logging.ERROR, "a child process that has ended is left to the system", error=error)
+            return None
+
+    def _over(self, child: Child, code: int | None) -> None:
         self.children.discard(child)
-        code = child.process.reap()
         if child.job is not None:
             end = End(child.job, child.outcome, child.why, True, child.began, code, child.fault)
+            child.job = None
             self.tell(end)
         elif not child.ready and not self.closed:
-            self._failed(child.fault or how(code))
+            self._failed(child.fault or ("ended" if code is None else how(code)))
         if not self.closed:
             self._warm(self.clock())
 
@@ -291,8 +375,13 @@ class Pool:
         self.failures += 1
         wait = FIRST_WAIT * 2.0 ** min(self.failures - 1, 16)
         self.not_before = self.clock() + min(LONGEST_WAIT, wait)
-        if self.failures >= FAILURES and not self._count(At.IDLE, At.BUSY):
+        if self.failures >= FAILURES and not self._count(At.IDLE, At.BUSY, At.PARTING):
             self.fault = fault
             self.tell(Health(fault))
             while self.waiting:
                 self.tell(End(self.waiting.popleft()[0], sent=False, fault=fault))
+
+
+def _may_be_done(child: Child) -> bool:
+    """True if the end of its task is still to be said, or was said, and its plugins were told."""
+    return child.outcome is None or child.at is At.PARTING

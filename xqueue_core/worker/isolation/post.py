@@ -7,16 +7,16 @@ import os
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from xqueue_core.worker.isolation.member import Child, Health
+from xqueue_core.worker.isolation.member import At, Child, Gone, Health, Room
 from xqueue_core.worker.isolation.pool import Pool
 from xqueue_core.worker.isolation.process import Process
+from xqueue_core.worker.isolation.saying import say
 from xqueue_core.worker.isolation.verdict import End
 from xqueue_core.worker.isolation.wire import Frames, FromChild, Setup, WireError, frame
-
-logger = logging.getLogger("xqueue.worker")
 
 #: Seconds between two looks for children that have ended, where the system does not tell.
 POLL = 0.05
@@ -46,24 +46,43 @@ class Post(threading.Thread):
         self._selector.register(self._wakes, selectors.EVENT_READ)
         self._over = False
 
+    def start(self) -> None:
+        """Raises RuntimeError if the system gives no thread; nothing is left of this then."""
+        try:
+            super().start()
+        except RuntimeError:
+            self._end()
+            raise
+
     def call(self, call: Callable[[Pool], None]) -> None:
         """Have it called with the pool, in this thread, soon and in order. From any thread."""
         with self._lock:
-            self._calls.append(call)
-            if len(self._calls) == 1 and not self._over:
-                os.write(self._wake, b"\0")
+            if not self._over:
+                self._calls.append(call)
+                if len(self._calls) == 1:
+                    os.write(self._wake, b"\0")
+                return
+        call(self._pool)  # it is closed and empty: what is to be started is handed back
 
     def run(self) -> None:
         """Serve; what goes wrong here ends the tasks, and nothing else."""
         try:
             while not (self._pool.closed and not self._pool.children):
                 self._turn()
-        except BaseException:
-            logger.critical("isolated tasks cannot be run any more", exc_info=True)
-            self._abandon()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the tasks must be told
+            say(logging.CRITICAL, "child processes cannot be served any more", error=error)
+            self._abandon(f"cannot be served any more: {error!r}")
+        self._end()
+
+    def _end(self) -> None:
         with self._lock:
             self._over = True
             os.close(self._wake)
+        while (call := self._next()) is not None:
+            try:
+                call(self._pool)
+            except Exception as error:  # noqa: BLE001 - the others are to be answered
+                say(logging.ERROR, "a word to child processes is lost", error=error)
         self._selector.close()
         os.close(self._wakes)
 
@@ -71,39 +90,75 @@ class Post(threading.Thread):
 
     def _turn(self) -> None:
         wait = self._pool.tick()
-        if any(line.process.pidfd < 0 for line in self._lines.values()):
+        if any(line.polled for line in self._lines.values()):
             wait = min(wait, POLL)
         for key, mask in self._selector.select(wait):
             if key.data is None:
                 self._drain()
                 continue
             child, ending = key.data
-            if ending:
-                self._ended(child)
-            elif child in self._lines and self._lines[child].open:
-                self._heard(child, mask)
+            line = self._lines.get(child)
+            if line is not None:
+                with self._alone(child):
+                    if ending:
+                        self._ended(child)
+                    elif line.open:
+                        self._heard(child, mask)
         for child, line in list(self._lines.items()):
-            if line.process.pidfd < 0 and line.process.ended():
-                self._ended(child)
-            self._watch(child, line)
+            with self._alone(child):
+                if line.polled and line.process.ended():
+                    self._ended(child)
+                self._watch(child, line)
 
     def _drain(self) -> None:
         with self._lock:
             os.read(self._wakes, 1 << 10)
-            calls, self._calls = self._calls, deque()
-        for call in calls:
+        # One by one: should one of them raise, the others are still there, and get their answer.
+        while (call := self._next()) is not None:
             call(self._pool)
+
+    def _next(self) -> Callable[[Pool], None] | None:
+        with self._lock:
+            return self._calls.popleft() if self._calls else None
+
+    @contextmanager
+    def _alone(self, child: Child) -> Iterator[None]:
+        """Whatever goes wrong within is this child's affair: it is heard no more, and ends."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - one for all: nobody else is to pay for it
+            line = self._lines.get(child)
+            if line is not None and line.faulty:
+                del self._lines[child]  # not even its end can be seen
+            elif line is not None:
+                line.faulty = True
+                with suppress(Exception):
+                    self._deaf(line)
+                if not line.polled:
+                    line.polled = True
+                    with suppress(Exception):
+                        self._selector.unregister(line.process.pidfd)
+            self._pool.faulty(child, error)
 
     # -- children ------------------------------------------------------------------------------
 
     def _spawn(self) -> Child:
         process = Process()
         child = Child(process, self._pool.clock())
-        self._lines[child] = _Line(process)
-        self._selector.register(process.wire, selectors.EVENT_READ, (child, False))
-        if process.pidfd >= 0:
-            self._selector.register(process.pidfd, selectors.EVENT_READ, (child, True))
-        process.send(self._setup)
+        line = self._lines[child] = _Line(process, polled=process.pidfd < 0)
+        try:
+            self._selector.register(process.wire, selectors.EVENT_READ, (child, False))
+            if not line.polled:
+                self._selector.register(process.pidfd, selectors.EVENT_READ, (child, True))
+            process.send(self._setup)
+        except BaseException:
+            del self._lines[child]
+            for one in (process.wire, process.pidfd):
+                with suppress(KeyError, ValueError):
+                    self._selector.unregister(one)
+            process.kill()
+            process.reap()
+            raise
         return child
 
     def _heard(self, child: Child, mask: int) -> None:
@@ -126,9 +181,9 @@ class Post(threading.Thread):
         if line.open:
             self._heard(child, 0)  # its last words
         self._deaf(line)
-        del self._lines[child]
-        if line.process.pidfd >= 0:
+        if not line.polled:
             self._selector.unregister(line.process.pidfd)
+        del self._lines[child]
         self._pool.ended(child)
 
     def _deaf(self, line: _Line) -> None:
@@ -144,17 +199,30 @@ class Post(threading.Thread):
             line.mask = mask
             self._selector.modify(line.process.wire, mask, (child, False))
 
-    def _abandon(self) -> None:
+    def _abandon(self, fault: str = "cannot be served any more") -> None:
+        """Tell how each task ends, for nobody hears its child any more."""
         pool = self._pool
-        pool.closed, pool.fault = True, "cannot be served any more"
-        pool.tell(Health(pool.fault))
-        for child in list(pool.children):
-            child.process.kill()
-            if child.job is not None:
-                pool.tell(End(child.job, began=True, fault=pool.fault))
+        pool.closed, pool.fault = True, fault
+        pool.tell(Health(fault))
+        left = list(pool.children)
         pool.children.clear()
-        for job, _ in pool.waiting:
-            pool.tell(End(job, sent=False, fault=pool.fault))
+        for child in left:
+            with suppress(Exception):
+                child.process.kill()
+        for child in left:
+            if child.at is At.IDLE:
+                pool.tell(Room(-1))
+            if child.job is not None:
+                # What it has said stands, and so does why it was killed.
+                said, why, began = child.outcome, child.why, child.began
+                pool.tell(End(child.job, said, why, True, began, fault=child.fault or fault))
+        while pool.waiting:
+            pool.tell(End(pool.waiting.popleft()[0], sent=False, fault=fault))
+        pool.tell(Gone())
+        for child in left:
+            with suppress(Exception):
+                child.process.swept()
+                child.process.reap()
 
 
 @dataclass(slots=True)
@@ -163,5 +231,7 @@ class _Line:
 
     process: Process
     frames: Frames[FromChild] = field(default_factory=lambda: Frames(FromChild))
+    polled: bool = False  # its end does not show by itself
+    faulty: bool = False  # hearing it has failed
     open: bool = True
     mask: int = selectors.EVENT_READ

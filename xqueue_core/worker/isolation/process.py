@@ -30,6 +30,7 @@ class Process:
         pid: also the number of its session and its process group.
         wire: the socket, not blocking.
         pidfd: becomes readable when it has ended; -1 if the system has no such thing.
+        foreign: it was told that another user's processes are left of it.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Process:
         # What nobody ever writes to: it closes when this process ends, however it ends.
         life, self._life = os.pipe()
         self._unsent = bytearray()
+        self.foreign = False
         try:
             self._popen = subprocess.Popen(  # noqa: S603 - our own code
                 _command(theirs.fileno(), life),
@@ -103,21 +105,40 @@ class Process:
         return self._popen.poll() is not None
 
     def swept(self) -> bool:
-        """Kill whatever of its session is left; True if nothing was. It has ended, itself."""
+        """Kill whatever of its session is left; True if nothing was that can be killed.
+
+        It has ended, itself. What may not be killed, as it runs for another user, is named once.
+        """
         self.kill()
-        left = list(_session(self.pid))
-        for pid in left:
-            with suppress(ProcessLookupError):
+        left, foreign = 0, []
+        for pid in _session(self.pid):
+            try:
                 os.kill(pid, signal.SIGKILL)
+                left += 1
+            except ProcessLookupError:  # a moment ago; perhaps not alone
+                left += 1
+            except PermissionError:
+                foreign.append(pid)
+        if foreign and not self.foreign:
+            self.foreign = True
+            logger.warning(
+                "an isolated task has left processes of another user, which this worker may not "
+                "kill: they run on (pid %s)",
+                ", ".join(map(str, foreign)),
+            )
         return not left
 
     def reap(self) -> int:
-        """Let go of it after its end; its exit code, or minus the signal that ended it."""
+        """Let go of it after its end; its exit code, or minus the signal that ended it.
+
+        Waits for its end. Repeating is safe.
+        """
         code = self._popen.wait()
         self.wire.close()
-        os.close(self._life)
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
+        for fd in (self._life, self.pidfd):
+            if fd >= 0:
+                os.close(fd)
+        self._life = self.pidfd = -1
         return code
 
 

@@ -57,6 +57,7 @@ class Run(Message, tag="run"):
     delivery: Delivery
     left: float | None  # seconds until its time-out
     memory: int | None  # bytes it may allocate
+    carried: dict[str, str] = {}  # what plugins here have for themselves there
 
 
 class Leave(Message, tag="leave"):
@@ -85,14 +86,21 @@ class Reported(Message, tag="reported"):
     progress: Progress
 
 
+class Returned(Message, tag="returned"):
+    """From a child that has plugins to leave, or something to close: how the task ended; ``Done``
+    follows."""
+
+    outcome: Success | Failed | RetryAt
+
+
 class Done(Message, tag="done"):
-    """From a child: how the task ended."""
+    """From a child: how the task ended, and that nothing of it is left to be done."""
 
     outcome: Success | Failed | RetryAt
 
 
 ToChild = Setup | Run | Leave
-FromChild = Ready | Unfit | Began | Reported | Done
+FromChild = Ready | Unfit | Began | Reported | Returned | Done
 
 _encoder = msgspec.msgpack.Encoder()
 
