@@ -21,13 +21,13 @@ def configure(app: XQueue, flags: Mapping[str, object]) -> None:
 
 def check_shared(app: XQueue, why: str, instead: str = "") -> None:
     """Raise ConfigError if a broker of the app's lives in one process alone."""
+    from xqueue_core.connect import INLINE, NO_BROKER, broker_urls
     from xqueue_core.settings import backend_name, backend_settings, masked
 
     settings = app.settings()
-    for name in ("url", "view_url", "semaphore_url", "notifier_url"):
-        url = getattr(settings, name)
-        if url is None:
-            continue
+    for name, url in broker_urls(settings).items():
+        if url.startswith(INLINE):  # no plugin has this name
+            raise ConfigError(NO_BROKER)
         backend = app._backends.get(backend_name(url))
         own = backend_settings(settings, url, backend.Settings)
         if not backend.capabilities(own).shared:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xqueue_core.cli.caller import ask
+from xqueue_core.cli.nearby import warn_of_unknown
 from xqueue_core.cli.paging import page
 from xqueue_core.cli.views import asked_stats
 
@@ -29,4 +30,7 @@ async def dead_page(app: XQueue, pick: Pick, after: str | None, limit: int) -> t
     def wanted(info: TaskInfo) -> bool:
         return pick.wanted(info, stats.at)
 
-    return await page(app, pick.filter, after, limit, wanted), hidden
+    found = await page(app, pick.filter, after, limit, wanted)
+    if not found.items:
+        await warn_of_unknown(app, pick.filter.types, pick.filter.lanes)
+    return found, hidden

@@ -93,9 +93,10 @@ class Child:
         fine = word is not None or (self.leaving and code in (0, -signal.SIGTERM))
         logger.log(
             logging.INFO if fine else logging.ERROR,
-            "worker process %d ended with code %d%s",
+            "worker process %d ended with code %d%s%s",
             self._process.pid,
             code,
+            _signal(code),
             "" if word is None else f" ({word.name.lower()})",
         )
         if self._process.stdin is not None:
@@ -131,3 +132,13 @@ class Child:
             logger.error("killing worker process %d", self._process.pid)
             self._process.kill()
             self.kill_at = float("inf")
+
+
+def _signal(code: int) -> str:
+    """The name of the signal that ended a process, as it stands behind the exit code; or ""."""
+    if code >= 0:
+        return ""
+    try:
+        return f" ({signal.Signals(-code).name})"
+    except ValueError:  # one of the real-time signals
+        return ""

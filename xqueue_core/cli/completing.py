@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from xqueue_core.abc import TaskView
     from xqueue_core.app import XQueue
     from xqueue_core.connect import Connection
@@ -109,15 +111,24 @@ def _asked(app: str | None, url: str | None, find: Find, begin: str, deadline: f
     return Caller(app, url, as_json=True).run(bounded)
 
 
+def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files, which the shell finds by itself."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def script(shell: str) -> str:
     """What a shell must run so that it asks this program: ``bash``, ``zsh`` or ``fish``."""
-    from click.shell_completion import BashComplete, FishComplete, ZshComplete
+    from click.shell_completion import FishComplete, ZshComplete
 
+    from xqueue_core.cli.bash import SCRIPT
     from xqueue_core.cli.group import xqueue
 
-    kinds = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+    if shell == "bash":
+        return SCRIPT
+    kinds = {"zsh": ZshComplete, "fish": FishComplete}
     made = kinds[shell](xqueue, {}, "xqueue", VARIABLE)
-    # Not `source()`: that of bash looks at the version of the bash on this machine.
     return made.source_template % made.source_vars()
 
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from xqueue_core.calls import ALL_ABILITIES, Capabilities
 from xqueue_core.cli.files import database
-from xqueue_core.cli.mounts import filesystem, is_network
 from xqueue_core.cli.versions import versions
 from xqueue_core.cli.views import asked_stats, asked_workers
-from xqueue_core.errors import XQueueError
+from xqueue_core.connect import broker_urls, check_brokers
+from xqueue_core.errors import NoDatabase, XQueueError
+from xqueue_core.findings import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from xqueue_core.abc import Backend
     from xqueue_core.app import XQueue
     from xqueue_core.cli.caller import Caller
     from xqueue_core.connect import Connection
@@ -29,6 +28,10 @@ if TYPE_CHECKING:
 
 #: Longest wait for the broker, all questions together (seconds).
 PATIENCE = 15.0
+#: How long a backend may look at its broker before it is opened (seconds).
+LOOK = 5.0
+#: Seconds beyond that after which it is taken to hang.
+HANGING = 5.0
 #: A clock that differs by more is worth a note (seconds).
 CLOCK = 1.0
 
@@ -40,6 +43,7 @@ class Check:
     check: str
     verdict: str
     detail: str
+    advice: str  # what to do, or ""
 
 
 @dataclass(slots=True)
@@ -50,9 +54,9 @@ class Findings:
     brokers: list[dict[str, Any]] = field(default_factory=list)
     describe: dict[str, Any] | None = None
 
-    def add(self, check: str, verdict: str, detail: str) -> None:
+    def add(self, check: str, verdict: str, detail: str, advice: str = "") -> None:
         """Note one check."""
-        self.checks.append(Check(check, verdict, detail))
+        self.checks.append(Check(check, verdict, detail, advice))
 
     @property
     def ok(self) -> bool:
@@ -72,34 +76,64 @@ class Findings:
 
 def examine(call: Caller) -> Findings:
     """Look at everything, as far as that goes. What is wrong is a finding, never an error."""
+    from xqueue_core.settings import masked
+
     found = Findings()
     try:
         app = call.app
         settings = app.settings()
         found.add("settings", "ok", f"url from {settings.origin['url']}")
-        urls = (settings.url, settings.view_url, settings.semaphore_url, settings.notifier_url)
-        there = [_broker(found, app, url) for url in dict.fromkeys(urls) if url is not None]
+        urls = broker_urls(settings)
+        if settings.notifier_url is not None and "notifier_url" not in urls:
+            check_brokers(settings, app._backends)
+            found.add("notifier", "ok", masked(settings.notifier_url))
+        there = [_broker(found, app, url) for url in dict.fromkeys(urls.values())]
     except XQueueError as error:
         found.add("settings", "wrong", str(error))
         return found
+    _plugins(found, app)
     if all(there):
         asyncio.run(_ask(found, app))
     return found
 
 
-def _broker(found: Findings, app: XQueue, url: str) -> bool:
-    """Look at a broker's plugin and file; True if it can be connected to. Raises ConfigError."""
-    from xqueue_core.settings import backend_name, backend_settings, masked
+def _plugins(found: Findings, app: XQueue) -> None:
+    """Load the plugins that the settings name, without opening them."""
+    from xqueue_core.hooks import Place
+    from xqueue_core.plugged import plugged
+    from xqueue_core.settings import unused_sections
 
+    for one in unused_sections(app.settings()):
+        found.add("plugins", "note", one.detail, one.advice)
+    names = app.settings().plugins
+    if not names:
+        return
+    try:
+        for place in Place:
+            plugged(app, place)
+    except XQueueError as error:
+        found.add("plugins", "wrong", str(error))
+    else:
+        found.add("plugins", "ok", ", ".join(names))
+
+
+def _broker(found: Findings, app: XQueue, url: str) -> bool:
+    """Look at a broker's plugin and place; True if it can be connected to. Raises ConfigError."""
+    from xqueue_core.connect import INLINE, broker_settings
+    from xqueue_core.settings import backend_name, masked
+
+    if url.startswith(INLINE):
+        detail = f"{url}: no broker; each task runs within its submit, and nothing is kept"
+        found.add("backend", "note", detail, "to keep tasks take sqlite:///xqueue.db")
+        return False
     backend = app._backends.get(backend_name(url))
-    own = backend_settings(app.settings(), url, backend.Settings)
+    own = broker_settings(app.settings(), url, app._backends)
     capabilities = backend.capabilities(own)
     path = database(app, url)
     known = {
         "url": masked(url),
         "backend": f"{type(backend).__module__}.{type(backend).__qualname__}",
         "path": None if path is None else str(path),
-        "filesystem": None if path is None else filesystem(path) or None,
         "capabilities": _capabilities(capabilities),
     }
     found.brokers.append(known)
@@ -109,35 +143,32 @@ def _broker(found: Findings, app: XQueue, url: str) -> bool:
     found.add("abilities", "note" if lacking else "ok", detail)
     if not capabilities.shared:
         found.add("sharing", "note", "it lives in one process alone")
-    return True if path is None else _file(found, path)
+    fine = asyncio.run(_examined(found, backend, own))
+    # Opening a file that is not there would make it.
+    return fine and (path is None or path.exists())
+
+
+async def _examined(found: Findings, backend: Backend, settings: Any) -> bool:
+    """Add what the backend finds itself; True if nothing of that is wrong."""
+    fine = True
+    try:
+        async with asyncio.timeout(LOOK + HANGING):
+            async for one in backend.examine(settings, LOOK):
+                level = Level(one.level)
+                fine = fine and level is not Level.ERROR
+                found.add(one.check, level.value, one.detail, one.advice)
+    except TimeoutError:
+        found.add("examination", "note", f"the backend found no more in {LOOK + HANGING:g} s")
+    # Whatever an author's code may raise is told, and the rest is looked at all the same.
+    except Exception as error:  # noqa: BLE001
+        text = f"the backend cannot be examined: {type(error).__name__}: {error}"
+        found.add("examination", "wrong", text)
+    return fine
 
 
 def _capabilities(capabilities: Capabilities) -> dict[str, Any]:
     built: dict[str, Any] = msgspec.to_builtins(capabilities)
     return {**built, "abilities": sorted(capabilities.abilities)}
-
-
-def _file(found: Findings, path: Path) -> bool:
-    """Look at a database's file; True if it can be opened without being made."""
-    kind = filesystem(path)
-    where = f"{path}{f' on {kind}' if kind else ''}"
-    if is_network(kind):
-        found.add("file", "wrong", f"{where}: a network file system, which hosts may share")
-        return False
-    if not path.parent.is_dir():
-        found.add("file", "wrong", f"{where}: its folder does not exist")
-        return False
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        found.add("file", "wrong", f"{where}: this user may not write in its folder")
-        return False
-    if not path.exists():
-        found.add("file", "note", f"{where}: not there yet; the first submit or worker makes it")
-        return False
-    if not os.access(path, os.R_OK | os.W_OK):
-        found.add("file", "wrong", f"{where}: this user may not read and write it")
-        return False
-    found.add("file", "ok", f"{where}, {shutil.disk_usage(path).free >> 20} MiB free")
-    return True
 
 
 async def _ask(found: Findings, app: XQueue) -> None:
@@ -150,6 +181,9 @@ async def _ask(found: Findings, app: XQueue) -> None:
             await _look(found, connection)
     except TimeoutError:
         found.add("connection", "wrong", f"the broker did not answer within {PATIENCE:g} s")
+    except NoDatabase as error:
+        # Worth knowing and no more, for the first submit or worker makes it.
+        found.add("connection", "note", str(error))
     except XQueueError as error:
         found.add("connection", "wrong", str(error))
 

@@ -6,7 +6,9 @@ from enum import IntEnum
 
 from xqueue_core.errors import (
     ConfigError,
+    InvalidResult,
     InvalidTask,
+    NoDatabase,
     PayloadTooLarge,
     ResultExpired,
     UnknownType,
@@ -44,10 +46,12 @@ class WrongState(XQueueError):
 
 _CODES: tuple[tuple[type[BaseException], Code], ...] = (
     (NotFound, Code.NOT_FOUND),
+    (NoDatabase, Code.NOT_FOUND),
     (ResultExpired, Code.NOT_FOUND),
     (UnknownType, Code.NOT_FOUND),
     (WrongState, Code.STATE),
     (ConfigError, Code.USAGE),
+    (InvalidResult, Code.ERROR),
     (InvalidTask, Code.USAGE),
     (PayloadTooLarge, Code.USAGE),
     (TimeoutError, Code.TIMEOUT),

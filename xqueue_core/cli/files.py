@@ -31,12 +31,12 @@ def check_there(app: XQueue) -> None:
 
     Opening it would make an empty one, in a folder where nobody looks for it.
     """
+    from xqueue_core.connect import broker_urls
     from xqueue_core.settings import masked
 
     settings = app.settings()
-    for name in ("url", "view_url", "semaphore_url", "notifier_url"):
-        url = getattr(settings, name)
-        path = None if url is None else database(app, url)
+    for name, url in broker_urls(settings).items():
+        path = database(app, url)
         if path is None or path.exists():
             continue
         origin = settings.origin[name]

@@ -42,6 +42,19 @@ COMMANDS = {
 class Main(Lazy):
     """The group of all commands."""
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **more: Any,
+    ) -> click.Context:
+        """Read the options before the command; one that is wrong is told in one line."""
+        try:
+            return super().make_context(info_name, args, parent, **more)
+        except click.UsageError as error:
+            raise click.exceptions.Exit(_misused(error)) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what went wrong is told in one line, and by the exit code."""
         try:
@@ -50,6 +63,8 @@ class Main(Lazy):
         except (XQueueError, TimeoutError) as error:
             _tell(error)
             ctx.exit(code_of(error))
+        except click.UsageError as error:
+            ctx.exit(_misused(error))
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read it is gone: click knows what to do
                 raise
@@ -58,6 +73,19 @@ class Main(Lazy):
             ctx.exit(Code.ERROR)
         except KeyboardInterrupt:
             ctx.exit(Code.INTERRUPTED)
+
+
+def _misused(error: click.UsageError) -> int:
+    """Tell of wrong usage in one line; the exit code. A group called by itself shows its help."""
+    from xqueue_core.cli.output import echo, printable
+
+    if type(error).__name__ == "NoArgsIsHelpError":  # of later releases of click
+        error.show()
+        return error.exit_code
+    text = " ".join(error.format_message().split()) if error.message else error.format_message()
+    where = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
+    echo(printable(f"Error: {text.rstrip('.')}{where}"), err=True)
+    return error.exit_code
 
 
 def _drop_output() -> None:

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 
 async def check_lanes(app: XQueue, lanes: Sequence[str]) -> None:
-    """Raise NotFound, naming the nearest, if the broker does not know one of these lanes."""
-    known = sorted((await ask(app, asked_stats)).lanes)
+    """Raise NotFound if the broker does not know one of these lanes.
+
+    It names the lane of a type of that name, else the nearest.
+    """
+    stats = await ask(app, asked_stats)
+    known = sorted(stats.lanes)
+    homes = {type_: name for name in known for type_ in stats.lanes[name].types}
     for lane in lanes:
         if lane not in known:
             near = difflib.get_close_matches(lane, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
+            if lane in homes:
+                hint = f"; type {lane!r} is in lane {homes[lane]!r}"
             raise NotFound(f"there is no lane {lane!r}{hint} (known: {', '.join(known) or 'none'})")
 
 

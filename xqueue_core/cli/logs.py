@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from xqueue_core.cli.output import printable
+
 
 class JsonLines(logging.Formatter):
     """A record as one line of JSON: at, level, logger, process, message, and the traceback."""
@@ -27,6 +29,18 @@ class JsonLines(logging.Formatter):
         )
 
 
+class Lines(logging.Formatter):
+    """A record as text for a terminal, which nothing in it can make look like another record.
+
+    Messages hold what handlers raise: control characters are shown as escapes, and every line
+    after the first, as of a traceback, is indented.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines."""
+        return "\n  ".join(printable(line) for line in super().format(record).split("\n"))
+
+
 def configure_logging(level: str, as_json: bool | None = None) -> None:
     """Log to standard error, from this level on.
 
@@ -38,7 +52,7 @@ def configure_logging(level: str, as_json: bool | None = None) -> None:
     handler = logging.StreamHandler(sys.stderr)
     text = "%(asctime)s %(process)d %(levelname)-7s %(name)s: %(message)s"
     wanted = "--json" in sys.argv if as_json is None else as_json
-    handler.setFormatter(JsonLines() if wanted else logging.Formatter(text))
+    handler.setFormatter(JsonLines() if wanted else Lines(text))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

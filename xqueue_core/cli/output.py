@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import click
 
@@ -22,6 +21,7 @@ COLOURS = {
     "canceled": "magenta",
     "paused": "yellow",
     "alive": "green",
+    "late": "yellow",
     "dead": "red",
     "ok": "green",
     "wrong": "red",
@@ -110,36 +110,25 @@ def aligned(table: Table) -> Iterable[str]:
     rows = [[cell(value) for value in row] for row in table.rows]
     head = [name.upper() for name in table.columns]
     widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
-    right = [_numbers(table, n) for n in range(len(head))]
+    right = [numeric(table, n) for n in range(len(head))]
     for row in (head, *rows):
         cells = (
-            text.rjust(width) if numeric else text.ljust(width)
-            for text, width, numeric in zip(row, widths, right, strict=True)
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(row, widths, right, strict=True)
         )
         yield "  ".join(cells).rstrip()
-
-
-def rich_table(table: Table) -> Any:
-    """The same for a terminal, as one of rich's tables."""
-    from rich import box
-    from rich.table import Table as Drawn
-    from rich.text import Text
-
-    drawn = Drawn(box=box.SIMPLE_HEAD, pad_edge=False)
-    for n, name in enumerate(table.columns):
-        drawn.add_column(name, justify="right" if _numbers(table, n) else "left", overflow="fold")
-    for row in table.rows:
-        # As Text, so that brackets in what users wrote are no markup.
-        drawn.add_row(*(Text(text := cell(one), style=COLOURS.get(text, "")) for one in row))
-    return drawn
 
 
 def _rich(table: Table) -> None:
     from rich.console import Console
 
-    Console().print(rich_table(table))  # knows NO_COLOR
+    from xqueue_core.cli.drawing import drawn
+
+    console = Console()  # knows NO_COLOR
+    console.print(drawn(table, console.width))
 
 
-def _numbers(table: Table, column: int) -> bool:
+def numeric(table: Table, column: int) -> bool:
+    """True if numbers, and nothing else, stand in the column."""
     values = [row[column] for row in table.rows if row[column] not in (None, "")]
     return bool(values) and all(isinstance(one, int | float) for one in values)

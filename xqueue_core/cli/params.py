@@ -20,9 +20,17 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|[smhd])")
 
 
 class Duration(_Seconds):
-    """Seconds, or with units: ``90``, ``1.5``, ``500ms``, ``10m``, ``1h30m``, ``2d``."""
+    """Seconds, or with units: ``90``, ``1.5``, ``500ms``, ``10m``, ``1h30m``, ``2d``.
+
+    Args:
+        least, most: its range (seconds).
+    """
 
     name = "duration"
+
+    def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
+        self._least = least
+        self._most = most
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -37,9 +45,11 @@ class Duration(_Seconds):
             parts = _PART.findall(text)
             if not parts or _PART.sub("", text).strip():
                 self.fail(f"{text!r} is no duration, such as 90, 10m or 1h30m", param, ctx)
-            return math.fsum(float(number) * _UNITS[unit] for number, unit in parts)
+            seconds = math.fsum(float(number) * _UNITS[unit] for number, unit in parts)
         if not math.isfinite(seconds) or seconds < 0:
             self.fail(f"{text!r} is no duration: it is 0 or more seconds", param, ctx)
+        if not self._least <= seconds <= self._most:
+            self.fail(f"{text!r} is not {self._least:g} to {self._most:g} seconds", param, ctx)
         return seconds
 
 

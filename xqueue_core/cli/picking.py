@@ -1,10 +1,10 @@
-"""Many tasks at once: which are meant, whether that is right, and what became of each."""
+"""Many tasks at once: which are meant."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -12,7 +12,6 @@ import click
 from xqueue_core.cli.params import DURATION
 
 if TYPE_CHECKING:
-    from xqueue_core.calls import AnyCommand, Did
     from xqueue_core.cli.caller import Caller
     from xqueue_core.views import Filter, TaskInfo
 
@@ -20,8 +19,8 @@ T = TypeVar("T")
 
 #: States of tasks that have not ended.
 LIVE = ("scheduled", "pending", "processing")
-#: Tasks that were not done which are named one by one.
-NAMED = 20
+#: Tasks that are looked up in one call.
+PART = 200
 
 
 def confirmed(command: Callable[..., T]) -> Callable[..., T]:
@@ -101,102 +100,24 @@ def picked(
     return Pick(made(wanted, types, lanes), error, older_than, quarantined)
 
 
-@dataclass(slots=True)
-class Done:
-    """What became of many tasks."""
-
-    matched: int
-    dids: Counter[str] = field(default_factory=Counter)
-    not_done: list[dict[str, str]] = field(default_factory=list)
-
-    def add(self, id: str, did: Did, fine: Sequence[Did]) -> None:
-        """Count one verdict."""
-        self.dids[did.value] += 1
-        if did not in fine:
-            self.not_done.append({"id": id, "did": did.value})
-
-
-async def _ids(call: Caller, pick: Pick) -> list[str]:
+async def find_all(call: Caller, pick: Pick) -> list[TaskInfo]:
+    """The tasks that are meant, as they are now; those that are named and unknown are left out."""
     from xqueue_core.cli.caller import ask
+    from xqueue_core.cli.nearby import warn_of_unknown
     from xqueue_core.cli.paging import every
-    from xqueue_core.cli.views import asked_stats
+    from xqueue_core.cli.views import asked_stats, asked_tasks
 
     if pick.ids:
-        return list(dict.fromkeys(pick.ids))
+        ids = list(dict.fromkeys(pick.ids))
+        parts = [ids[n : n + PART] for n in range(0, len(ids), PART)]
+        infos = [await ask(call.app, partial(asked_tasks, ids=part)) for part in parts]
+        return [info for part in infos for info in part if info is not None]
     now = (await ask(call.app, asked_stats)).at
-    found = every(call.app, pick.filter, lambda info: pick.wanted(info, now))
-    return [info.id async for info in found]
-
-
-def carry_out(
-    call: Caller,
-    pick: Pick,
-    make: Callable[[str], AnyCommand],
-    *,
-    verb: str,
-    past: str,
-    fine: Sequence[Did],
-    dry_run: bool,
-    yes: bool,
-) -> None:
-    """Find the tasks, ask whether that is right, and give the broker a command for each.
-
-    Args:
-        call: the command line's own command.
-        pick: which tasks.
-        make: the command for one.
-        verb: what is done, as in "Replay 3 tasks?".
-        past: the same afterwards, as in "replayed 3".
-        fine: the verdicts that are no errors.
-        dry_run: count and do nothing.
-        yes: do not ask.
-
-    Raises:
-        UsageError: it would have to ask, but JSON is wanted.
-        XQueueError: some were not done; they are named.
-    """
-    if call.out.as_json and not (yes or dry_run):
-        raise click.UsageError("with --json nobody can be asked: give --yes, or --dry-run")
-    ids = call.run(lambda _: _ids(call, pick))
-    done = Done(len(ids))
-    if dry_run or not ids:
-        _show(call, done, past, dry_run)
-        return
-    if not yes:
-        click.confirm(f"{verb} {counted(len(ids))}?", abort=True, err=True)
-
-    async def work() -> None:
-        from xqueue_core.cli.caller import control
-
-        verdicts = await control(call.app, [make(id) for id in ids])
-        for id, verdict in zip(ids, verdicts, strict=True):
-            done.add(id, verdict.did, fine)
-
-    call.run(lambda _: work())
-    _show(call, done, past, dry_run)
-    _raise(done, verb.lower())
-
-
-def _show(call: Caller, done: Done, past: str, dry_run: bool) -> None:
-    count = done.dids.total() - len(done.not_done)
-    data = {
-        "matched": done.matched,
-        past: count,
-        "dry_run": dry_run,
-        "verdicts": dict(done.dids),
-        "not_done": done.not_done,
-    }
-    would = f"{counted(done.matched)} would be {past}"
-    call.out.show(data, would if dry_run else f"{past} {counted(count)}")
-
-
-def _raise(done: Done, verb: str) -> None:
-    from xqueue_core.errors import XQueueError
-
-    if done.not_done:
-        some = ", ".join(f"{one['id']} ({one['did']})" for one in done.not_done[:NAMED])
-        more = ", ..." if len(done.not_done) > NAMED else ""
-        raise XQueueError(f"could not {verb} {counted(len(done.not_done))}: {some}{more}")
+    tasks = every(call.app, pick.filter, lambda info: pick.wanted(info, now))
+    found = [info async for info in tasks]
+    if not found:
+        await warn_of_unknown(call.app, pick.filter.types, pick.filter.lanes)
+    return found
 
 
 def counted(number: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from xqueue_core.cli.exits import code_of
 from xqueue_core.cli.loops import loops, run_on
 from xqueue_core.cli.signals import flush, heeded, leave
 from xqueue_core.cli.words import Mouth, Word
@@ -147,6 +148,9 @@ def _ended(worker: Worker, handlers: _Handlers, mouth: Mouth | None) -> int:
     if error is None and worker.leaving and not worker.abandoned:
         error = TimeoutError("the app's lifespan did not end")
     if isinstance(error, XQueueError) and not stuck:
+        if worker.lingers:
+            logger.critical("the worker has failed: %s", error)
+            leave(code_of(error))
         raise error
     if error is not None:
         logger.critical("the worker has failed", exc_info=error)
@@ -159,7 +163,7 @@ def _ended(worker: Worker, handlers: _Handlers, mouth: Mouth | None) -> int:
     code = 1 if word is None else word.code
     if word is not None and mouth is not None:
         mouth.last(word)
-    if stuck or _threads_left():
+    if stuck or worker.lingers or _threads_left():
         # A thread that never ends would keep the interpreter from ever exiting.
         flush()
         os._exit(code)

@@ -47,11 +47,15 @@ def stopper(
     stop: Callable[[], None], clock: Callable[[], float]
 ) -> Callable[[int, FrameType | None], None]:
     """A signal handler that stops. Senders such as ``timeout`` signal a process and its group:
-    two signals in quick succession are one wish."""
-    last = -SAME
+    two signals in quick succession are one wish. In a process that a task has forked, which
+    inherits it, a signal does what it would do without."""
+    last, pid = -SAME, os.getpid()
 
-    def handle(signum: int, _: FrameType | None) -> None:
+    def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal last
+        if os.getpid() != pid:
+            _as_ever(signum, frame)
+            return
         now = clock()
         if now - last >= SAME:
             last = now
@@ -59,6 +63,13 @@ def stopper(
             stop()
 
     return handle
+
+
+def _as_ever(signum: int, frame: FrameType | None) -> None:
+    if signum == signal.SIGINT:
+        signal.default_int_handler(signum, frame)
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
 
 
 def leave(code: int = 0) -> None:

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xqueue_core.connect import Connection
     from xqueue_core.permits import KeyInfo
-    from xqueue_core.views import Schedule, Stats, WorkerInfo
+    from xqueue_core.views import Schedule, Stats, TaskInfo, WorkerInfo
 
 
 async def asked_stats(connection: Connection) -> Stats:
     """The ledger. Raises Unsupported if the broker cannot be asked."""
     stats: Stats = await connection.faces.needed("view").stats()
     return stats
+
+
+async def asked_tasks(connection: Connection, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
+    """Each of these tasks, None if unknown. Raises Unsupported if the broker cannot be asked."""
+    infos: Sequence[TaskInfo | None] = await connection.faces.needed("view").find(ids)
+    return infos
 
 
 async def asked_workers(connection: Connection) -> Sequence[WorkerInfo]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xqueue_core.cli.caller import ask
-from xqueue_core.cli.output import Output, Part, Table, rich_table
+from xqueue_core.cli.drawing import drawn
+from xqueue_core.cli.output import Output, Part, Table
 from xqueue_core.cli.shown.lanes import lanes_data, lanes_table
 from xqueue_core.cli.shown.values import iso
 from xqueue_core.cli.shown.workers import worker_data, workers_table
@@ -48,7 +49,7 @@ class Frame:
         head = (
             f"{iso(self.stats.at)}  {total.pending} pending, {total.processing} processing, "
             f"{total.scheduled} scheduled, {total.failed + total.timeout} failed; "
-            f"{alive} workers{rates}"
+            f"{alive} {'worker' if alive == 1 else 'workers'}{rates}"
         )
         return [head, "", lanes_table(self.stats, self.limits), "", workers_table(self.workers)]
 
@@ -72,8 +73,11 @@ async def frame(app: XQueue, before: Frame | None) -> Frame:
 
 
 @contextmanager
-def screen(out: Output) -> Iterator[Callable[[Frame, str], None]]:
-    """Within, what it gives draws a frame, and what is wrong: a line of JSON, or the terminal."""
+def screen(out: Output, leave: str) -> Iterator[Callable[[Frame, str], None]]:
+    """Within, what it gives draws a frame, and what is wrong: a line of JSON, or the terminal.
+
+    ``leave`` is the key that leaves the screen, which is shown there.
+    """
     if out.as_json:
         yield lambda one, trouble: out.line({**one.data(), "trouble": trouble or None}, "")
         return
@@ -83,10 +87,13 @@ def screen(out: Output) -> Iterator[Callable[[Frame, str], None]]:
 
     with Live(screen=True, auto_refresh=False) as live:
 
+        def shown(part: Part) -> Any:
+            if isinstance(part, Table):
+                return drawn(part, live.console.width)
+            return Text(part)
+
         def draw(one: Frame, trouble: str) -> None:
-            parts: list[Any] = [
-                rich_table(part) if isinstance(part, Table) else Text(part) for part in one.parts()
-            ]
-            live.update(Group(Text(trouble, style="red"), *parts), refresh=True)
+            first = Text(trouble, style="red") if trouble else Text(f"{leave}: leave", style="dim")
+            live.update(Group(first, *map(shown, one.parts())), refresh=True)
 
         yield draw

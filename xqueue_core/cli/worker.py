@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from xqueue_core.cli.apps import check_shared, configure, find_app
+from xqueue_core.cli.completing import files
 from xqueue_core.cli.logs import configure_logging
+from xqueue_core.cli.params import DURATION
 from xqueue_core.cli.signals import heeded, leave
 from xqueue_core.cli.urls import url_option
 from xqueue_core.cli.words import Mouth, Word
 from xqueue_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xqueue_core.app import XQueue
 
 
 def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -37,8 +42,8 @@ def _range(
 
 
 @click.command(short_help="Run tasks.")
-@click.argument("app", required=False)
-@click.option("--app", "named", help="The same as the argument.")
+@click.argument("app", required=False, shell_complete=files)
+@click.option("--app", "named", shell_complete=files, help="The same as the argument.")
 @url_option
 @click.option("--concurrency", callback=_range, help="Slots of one process: `N`, or `LEAST-MOST`.")
 @click.option("--threads", type=int, help="Threads for plain functions.")
@@ -49,7 +54,7 @@ def _range(
 @click.option(
     "--loop", type=click.Choice(["asyncio", "uvloop", "trio"]), help="Event loop of handlers."
 )
-@click.option("--grace", type=float, help="Seconds for tasks to finish at a stop.")
+@click.option("--grace", type=DURATION, help="How long tasks may take to finish at a stop.")
 @click.option("--name", help="The readable part of the worker's id.")
 @click.option("--burst", is_flag=True, help="End when nothing is left to do.")
 @click.option("--log-level", help="Least severe level logged.")
@@ -85,6 +90,16 @@ def worker(app: str | None, **flags: Any) -> None:
         click.get_current_context().exit(code)
 
 
+def _tell_unused(app: XQueue, *, supervised: bool) -> None:
+    """Warn of sections that do nothing. What a supervised process would say, its supervisor has."""
+    from xqueue_core.plugged import tell_unused, unused
+
+    if supervised:
+        for text in unused(app):
+            app._backends.unsaid(text)
+    tell_unused(app)
+
+
 def _worker(app: str | None, flags: dict[str, Any], mouth: Mouth) -> int:
     name, burst, as_json = flags.pop("name"), flags.pop("burst"), flags.pop("as_json")
     parent = None
@@ -100,6 +115,7 @@ def _worker(app: str | None, flags: dict[str, Any], mouth: Mouth) -> int:
     configure(found, flags)
     settings = found.settings()
     configure_logging(settings.log_level, as_json)
+    _tell_unused(found, supervised=parent is not None)
     if (settings.min_processes or 1) > settings.processes:
         raise ConfigError(
             f"min_processes {settings.min_processes} is more than processes {settings.processes}"

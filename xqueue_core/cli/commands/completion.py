@@ -13,8 +13,6 @@ _WHERE = {
     "zsh": "xqueue completion zsh > ~/.zfunc/_xqueue  # in a folder of $fpath",
     "fish": "xqueue completion fish > ~/.config/fish/completions/xqueue.fish",
 }
-# Bash splits words at colons, and ids have one.
-_BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//:}\n"
 
 
 @click.command()
@@ -29,6 +27,6 @@ def completion(shell: str, as_json: bool) -> None:
     """
     from xqueue_core.cli.completing import VARIABLE, script
 
-    text = (_BASH if shell == "bash" else "") + script(shell)
+    text = script(shell)
     data = {"shell": shell, "variable": VARIABLE, "install": _WHERE[shell], "script": text}
     Output(as_json).show(data, text)

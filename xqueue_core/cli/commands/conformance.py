@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from xqueue_core.cli.output import Output
 from xqueue_core.cli.urls import check_url
 
 if TYPE_CHECKING:
+    from xqueue_core.conformance.harness import Harness
     from xqueue_core.conformance.report import Report, Result
 
 
@@ -23,9 +25,13 @@ if TYPE_CHECKING:
 @click.option("--loop", type=click.Choice(["asyncio", "uvloop"]), default="asyncio")
 @click.option("--time-scale", type=click.FloatRange(0.1, 1000), default=1.0, help="Stretch waits.")
 @click.option("--at-once", type=click.IntRange(1, 64), default=1, help="Cases run at a time; 1.")
+@click.option("--proxy", is_flag=True, help="Fail the network too: a proxy before the server.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here.")
+@click.option("--badge", type=click.Path(dir_okay=False, path_type=Path), help="Write its JSON.")
 @click.option("--list", "listing", is_flag=True, help="List the cases, and run none.")
-@click.option("--quiet", is_flag=True, help="Show no case as it ends.")
+@click.option(
+    "--quiet", is_flag=True, help="Show no case as it ends, and none that was not to run."
+)
 @json_option
 def conformance(
     url: str | None,
@@ -34,7 +40,9 @@ def conformance(
     loop: str,
     time_scale: float,
     at_once: int,
+    proxy: bool,
     report: Path | None,
+    badge: Path | None,
     listing: bool,
     quiet: bool,
     as_json: bool,
@@ -44,7 +52,8 @@ def conformance(
     URL names the broker: its backend must be installed. The kit uses namespaces of its own, so
     what else the broker keeps is not touched. The last line is a badge, in Markdown.
 
-    Exit codes: 0 every case that concerns the backend ran and passed, 1 not so, 2 wrong usage.
+    Exit codes: 0 every case that concerns the backend ran and passed, 1 not so (a part of the kit,
+    by --only, is no pass), or the backend could not be opened, 2 wrong usage.
     """
     out = Output(as_json)
     if listing:
@@ -56,14 +65,22 @@ def conformance(
     if url is None:
         raise click.UsageError("which broker? say for example: xqueue conformance sqlite:///kit.db")
     check_url("URL", url)
-    if report is not None and not report.absolute().parent.is_dir():  # told before hours of work
-        raise click.UsageError(f"--report: there is no folder {report.absolute().parent}")
-    found = _run(url, only, loop, time_scale, at_once, quiet or as_json)
+    for name, file in (("report", report), ("badge", badge)):  # told before hours of work
+        if file is not None and not file.absolute().parent.is_dir():
+            raise click.UsageError(f"--{name}: there is no folder {file.absolute().parent}")
+    from xqueue_core.conformance.__main__ import harness_for
+
+    found = _run(harness_for(url, time_scale, proxy=proxy), only, loop, at_once, quiet or as_json)
     if report is not None:
         report.write_text(found.json(), encoding="utf-8")
-    from xqueue_core.cli.shown.badge import badge_data, badge_line
+    from xqueue_core.conformance.badge import badge_data, badge_line
 
-    out.show({**found.data(), "badge": badge_data(found)}, found.text(), badge_line(found))
+    if badge is not None:
+        badge.write_text(json.dumps(badge_data(found)), encoding="utf-8")
+
+    out.show(found.data(), found.text(brief=quiet or bool(only)), badge_line(found))
+    if advice := found.advice():
+        out.note(advice)
     click.get_current_context().exit(0 if found.ok else 1)
 
 
@@ -76,18 +93,16 @@ def _list(out: Output) -> None:
     out.show({"cases": cases}, Table(("case", "says"), rows))
 
 
-def _run(
-    url: str, only: tuple[str, ...], loop: str, time_scale: float, at_once: int, quiet: bool
-) -> Report:
-    from xqueue_core.conformance.__main__ import harness_for
-    from xqueue_core.conformance.run import run
+def _run(harness: Harness, only: tuple[str, ...], loop: str, at_once: int, quiet: bool) -> Report:
+    from xqueue_core.conformance.run import run, try_to_open
 
     # What the engine says about handlers that fail as a case wants is not the report's business.
     logger, nowhere = logging.getLogger("xqueue"), logging.NullHandler()
     logger.addHandler(nowhere)
     try:
+        try_to_open(harness, loop)
         return run(
-            harness_for(url, time_scale),
+            harness,
             loop=loop,
             only=only,
             at_once=at_once,

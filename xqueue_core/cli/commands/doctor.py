@@ -22,7 +22,10 @@ def doctor(call: Caller) -> None:
 
     found = examine(call)
     data = found.data()
-    checks = [(one.check, one.verdict, one.detail) for one in found.checks]
+    checks = [
+        (one.check, one.verdict, f"{one.detail}: {one.advice}" if one.advice else one.detail)
+        for one in found.checks
+    ]
     facts = [(name, version) for name, version in data["versions"].items() if version]
     for broker in data["brokers"]:
         facts += [(name, compact(value)) for name, value in broker["capabilities"].items()]

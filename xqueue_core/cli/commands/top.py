@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xqueue_core.cli.caller import Caller, asks
+from xqueue_core.cli.params import Duration
 
 if TYPE_CHECKING:
     from xqueue_core.app import XQueue
@@ -16,23 +17,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--once", is_flag=True, help="Print one frame, and end.")
-@click.option(
-    "--interval", type=click.FloatRange(0.1, 3600), default=1.0, help="Seconds between frames; 1."
-)
+@click.option("--interval", type=Duration(0.1, 3600), default=1.0, help="Between frames; 1 s.")
 @asks
 def top(call: Caller, once: bool, interval: float) -> None:
     """Watch lanes and workers.
 
-    Ctrl-C ends it. Where there is no terminal, give --once, or --json for a line of JSON for each
-    frame.
+    The key q ends it, or Ctrl-C. Where there is no terminal, give --once, or --json for a line of
+    JSON for each frame.
     """
     if once:
         call.run(lambda app: _once(app, call))
         return
     if not (call.out.as_json or call.out.terminal):
         raise click.UsageError("this is no terminal: give --once, or --json")
-    with suppress(KeyboardInterrupt):  # there is no other end
-        call.run(lambda app: _watch(app, call, interval))
+    with suppress(KeyboardInterrupt):
+        call.run(lambda app: _watch_until_q(app, call, interval))
 
 
 async def _once(app: XQueue, call: Caller) -> None:
@@ -42,12 +41,36 @@ async def _once(app: XQueue, call: Caller) -> None:
     call.out.show(one.data(), *one.parts())
 
 
-async def _watch(app: XQueue, call: Caller, interval: float) -> None:
+async def _watch_until_q(app: XQueue, call: Caller, interval: float) -> None:
+    from xqueue_core.cli.keys import pressed
+
+    if call.out.as_json:  # nothing is on a screen
+        await _watch(app, call, interval, "")
+        return
+    with pressed("q") as left:
+        watching = asyncio.ensure_future(
+            _watch(app, call, interval, "Ctrl-C" if left is None else "q")
+        )
+        if left is None:
+            await watching
+            return
+        leaving = asyncio.ensure_future(left.wait())
+        try:
+            await asyncio.wait({watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
+        finally:
+            for one in (watching, leaving):
+                one.cancel()
+            await asyncio.wait({watching, leaving})
+
+
+async def _watch(app: XQueue, call: Caller, interval: float, leave: str) -> None:
     from xqueue_core.cli.watching import frame, screen
     from xqueue_core.errors import BrokerError
 
     before, trouble = None, ""
-    with screen(call.out) as draw:
+    with screen(call.out, leave) as draw:
         while True:
             try:
                 before, trouble = await frame(app, before), ""

@@ -21,7 +21,7 @@ def schedule_data(one: Schedule, at: float) -> dict[str, Any]:
         "type": type_ or None,
         "rule": rule or None,
         "version": one.version,
-        "last_at": iso(one.last),
+        "last_at": iso(one.last if one.fired is None else one.fired),
         "next_at": _next(rule, at),
         "seen_at": iso(one.seen),
     }

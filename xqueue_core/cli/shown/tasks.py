@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from xqueue_core.cli.output import Part, Table, printable
 from xqueue_core.cli.shown.values import compact, content, iso
-from xqueue_core.task import Attempt, Failure, Progress, Task
+from xqueue_core.task import Attempt, Failure, Progress, State, Task
 from xqueue_core.views import TaskInfo
 
+_MOMENTS = ("accepted", "due", "started", "finished")
 #: Longest payload and reason in a row of a list (characters).
 SHORT = 60
 
@@ -71,47 +72,59 @@ def listed(infos: Iterable[TaskInfo]) -> Table:
     return Table(columns, [_row(info) for info in infos])
 
 
-def parts(info: TaskInfo) -> list[Part]:
-    """The detailed view for people."""
-    lines = [f"  {name:<12}{value}" for name, value in _fields(info) if value]
+def parts(info: TaskInfo, worker: str | None = None) -> list[Part]:
+    """The detailed view for people; ``worker`` says in a word how the worker is that has it."""
+    lines = [f"  {name:<12}{value}" for name, value in _fields(info, worker) if value]
     shown: list[Part] = [f"{printable(info.id)}", *lines]
     if info.failure is not None and info.failure.traceback:
         shown.append("  traceback")
         shown += [f"    {printable(one)}" for one in info.failure.traceback.splitlines()]
     if info.history:
-        columns = ("attempt", "worker", "started", "ended", "how", "reason")
-        rows = [
-            (
-                one.attempt,
-                one.worker,
-                iso(one.started_at),
-                iso(one.ended_at),
-                one.how or "runs",
-                one.reason,
-            )
-            for one in info.history
-        ]
-        shown += ["", Table(columns, rows)]
+        shown += ["", _history(info.history)]
     return shown
 
 
-def _fields(info: TaskInfo) -> Iterator[tuple[str, str]]:
+def _history(attempts: Sequence[Attempt]) -> Table:
+    columns = ["attempt", "worker", "started", "ended", "how", "reason"]
+    rows = [
+        [
+            one.attempt,
+            one.worker,
+            iso(one.started_at),
+            iso(one.ended_at),
+            one.how or "runs",
+            one.reason,
+        ]
+        for one in attempts
+    ]
+    if any(one.error for one in attempts):
+        columns.append("error")
+        for row, one in zip(rows, attempts, strict=True):
+            row.append(one.error)
+    return Table(columns, rows)
+
+
+def _fields(info: TaskInfo, worker: str | None) -> Iterator[tuple[str, str]]:
     state = "quarantined" if info.quarantined else info.state.value
     reason = why(info)
+    waits = info.state in (State.PENDING, State.SCHEDULED)
+    if waits and info.history and info.history[-1].how == "handback":
+        reason = f"handed back ({info.reason})"
     yield "state", printable(f"{state}: {reason}" if reason else state)
     yield "waits for", printable(info.waiting_for)
     yield "duplicates", printable(info.of)
-    most = "" if info.task is None else f" of {info.task.max_retry + 1}"
-    yield "attempt", f"{info.attempt}{most}{f', {info.losses} lost' if info.losses else ''}"
+    yield "attempt", _attempts(info)
     yield "replays", str(info.replays or "")
     yield "cancel", "requested" if info.cancel_requested else ""
     yield "lane", printable(info.lane)
     if info.task is not None:
         yield "priority", str(info.task.priority)
         yield "key", printable(info.task.key or "")
-    for name in ("accepted", "due", "started", "finished"):
+    # Of a task that waits again the history below says who had it, and when.
+    for name in ("accepted", "due", "finished") if waits else _MOMENTS:
         yield name, iso(getattr(info, f"{name}_at")) or ""
-    yield "worker", printable(info.worker)
+    how = "" if worker in (None, "alive") else f", which is {worker}"
+    yield "worker", "" if waits else printable(f"{info.worker}{how}")
     yield "progress", _progress_text(info.progress)
     if info.task is not None:
         yield "payload", compact(content(info.task.payload))
@@ -119,10 +132,20 @@ def _fields(info: TaskInfo) -> Iterator[tuple[str, str]]:
     yield "result", "" if info.result is None else compact(content(info.result))
 
 
+def _attempts(info: TaskInfo) -> str:
+    """Which attempt it is. One that a worker's death took is not charged, and made again."""
+    most = "" if info.task is None else f" of {info.task.max_retry + 1}"
+    if not info.losses:
+        return f"{info.attempt}{most}"
+    return f"{info.attempt or 'none'}{most}, not counting {info.losses} lost with a worker"
+
+
 def _row(info: TaskInfo) -> tuple[object, ...]:
     payload = "" if info.task is None else compact(content(info.task.payload), SHORT)
     state = "quarantined" if info.quarantined else info.state.value
-    reason = (why(info) or info.waiting_for)[:SHORT]
+    reason = why(info) or info.waiting_for
+    if len(reason) > SHORT:
+        reason = f"{reason[: SHORT - 3]}..."
     return info.id, state, info.lane, info.attempt, iso(info.accepted_at), reason, payload
 
 
@@ -163,6 +186,7 @@ def _attempt(one: Attempt) -> dict[str, Any]:
         "ended_at": iso(one.ended_at),
         "how": one.how or None,
         "reason": one.reason or None,
+        "error": one.error or None,
     }
 
 

@@ -9,6 +9,9 @@ from xqueue_core.cli.output import Table
 from xqueue_core.cli.shown.values import ago, iso
 from xqueue_core.views import WorkerInfo
 
+#: Heartbeats, or seconds if they come more often, after which a worker is late.
+LATE = 3.0
+
 
 def worker_data(one: WorkerInfo) -> dict[str, Any]:
     """A worker as JSON types."""
@@ -19,6 +22,7 @@ def worker_data(one: WorkerInfo) -> dict[str, Any]:
         "quiet": one.quiet,
         "stop": one.stop,
         "leaving": beat.leaving,
+        "draining": beat.draining,
         "seen_ago": round(one.seen_ago, 3),
         "host": beat.host,
         "pid": beat.pid,
@@ -34,10 +38,16 @@ def worker_data(one: WorkerInfo) -> dict[str, Any]:
 
 
 def state_of(one: WorkerInfo) -> str:
-    """In a word: dead, stopping, quiet or alive."""
+    """In a word: dead, late, stopping, quiet or alive.
+
+    One that was killed is dead when its lease ends; before, all there is to tell is that nothing
+    is heard of it.
+    """
     if not one.alive:
         return "dead"
-    if one.stop or one.beat.leaving:
+    if one.beat.heartbeat and one.seen_ago > max(LATE * one.beat.heartbeat, LATE):
+        return "late"
+    if one.stopping:
         return "stopping"
     return "quiet" if one.quiet else "alive"
 

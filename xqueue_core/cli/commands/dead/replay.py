@@ -34,19 +34,19 @@ def replay_dead(
     again is not replayed twice.
     """
     from xqueue_core.calls import Did, Replay
-    from xqueue_core.cli.picking import carry_out, picked
+    from xqueue_core.cli.carrying import Deed, carry_out
+    from xqueue_core.cli.picking import picked
     from xqueue_core.client.options import check_edit
 
     check_edit(None, delay)
     uuid = call.app._client.uuid
-    carry_out(
-        call,
-        picked(states, types, lanes, error, older_than, ("failed", "timeout")),
-        lambda id: Replay(id=id, request=uuid(), delay=delay),
+    deed = Deed(
+        lambda info: Replay(id=info.id, request=uuid(), delay=delay, seq=info.seq),
         verb="Replay",
         past="replayed",
-        # One that somebody else has replayed meanwhile is what was wanted.
-        fine=(Did.APPLIED, Did.REPEATED, Did.LIVE),
-        dry_run=dry_run,
-        yes=yes,
+        fine=(Did.APPLIED, Did.REPEATED),
+        # Somebody else has replayed it meanwhile; it may even have succeeded.
+        left=(Did.LIVE, Did.CHANGED, Did.UNKNOWN),
     )
+    pick = picked(states, types, lanes, error, older_than, ("failed", "timeout"))
+    carry_out(call, pick, deed, dry_run=dry_run, yes=yes)

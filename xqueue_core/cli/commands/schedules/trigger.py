@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from xqueue_core.cli.caller import Caller, asks
+from xqueue_core.cli.caller import Caller, asks, submitted
 from xqueue_core.cli.completing import SCHEDULE
 
 
@@ -20,5 +20,5 @@ def trigger(call: Caller, name: str) -> None:
     from xqueue_core.cli.triggering import call_of
 
     made = call_of(call.app, name)
-    handle = call.run(lambda app: app._client.submit(made), make=True)
+    handle = call.run(lambda app: submitted(app, made), make=True, submits=True)
     call.out.show({"schedule": name, "id": handle.id}, handle.id)

@@ -13,9 +13,13 @@ COMMANDS = {
     "replay": Entry(
         f"{_HERE}.replay:replay", "Run a task that has ended again, from its first attempt."
     ),
+    "reschedule": Entry(
+        f"{_HERE}.reschedule:reschedule",
+        "Give a task that has not started another time, by --delay or --run-at.",
+    ),
     "events": Entry(
         f"{_HERE}.events:events", "Follow what happens to a task, from now on until it ends."
     ),
 }
 
-task = Lazy("task", COMMANDS, "Look at tasks, wait for them, cancel, replay.")
+task = Lazy("task", COMMANDS, "Look at tasks, wait for them, cancel, replay, reschedule.")

@@ -21,7 +21,7 @@ def cancel(call: Caller, id: str, reason: str) -> None:
     from xqueue_core.calls import Did
     from xqueue_core.cli.verdicts import tell
 
-    did = call.run(lambda app: app.handle(id).cancel(reason))
+    did = call.order(lambda app: app.handle(id).cancel(reason))
     texts = {
         Did.APPLIED: f"canceled {id}",
         Did.REQUESTED: f"asked for the end of {id}, which runs",

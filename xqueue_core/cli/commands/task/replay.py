@@ -21,6 +21,6 @@ def replay(call: Caller, id: str, delay: float) -> None:
     from xqueue_core.calls import Did
     from xqueue_core.cli.verdicts import tell
 
-    did = call.run(lambda app: app.handle(id).replay(delay=delay))
+    did = call.order(lambda app: app.handle(id).replay(delay=delay))
     said = f"replayed {id}"
     tell(call.out, id, did, "replay", {Did.APPLIED: said, Did.REPEATED: said})
