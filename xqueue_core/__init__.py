@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from xqueue_core.context import Context
     from xqueue_core.errors import (
         BrokerError,
+        BrokerGone,
         ConfigError,
+        ForeignName,
+        InvalidResult,
         InvalidTask,
         LeaseLost,
+        NoDatabase,
+        NothingRuns,
         PayloadTooLarge,
+        PluginFailed,
         PluginIncompatible,
         PluginNotFound,
         PluginUnavailable,
@@ -43,14 +49,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokerError",
+    "BrokerGone",
     "CallNext",
     "ConfigError",
     "Context",
+    "ForeignName",
     "Handle",
+    "InvalidResult",
     "InvalidTask",
     "LeaseLost",
     "Middleware",
+    "NoDatabase",
+    "NothingRuns",
     "PayloadTooLarge",
+    "PluginFailed",
     "PluginIncompatible",
     "PluginNotFound",
     "PluginUnavailable",
@@ -101,6 +113,11 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
     if name not in __all__:
+        if not name.startswith("_"):
+            from xqueue_core.foreign import of_package
+
+            if (foreign := of_package(name)) is not None:
+                raise foreign
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = found

@@ -9,7 +9,10 @@ Rules for every method of every class here:
 * Batches: answers have the request's length and order. What is wrong with one item is a
   verdict about that item. A raise means that the call failed as a whole: ``Unavailable``
   (nothing happened), ``Unknown`` (it may have happened; repeating is safe) or ``Refused``
-  (repeating will not help). A driver classifies errors and never retries: the core does.
+  (nothing happened, and repeating will not help). A driver classifies errors and never
+  retries: the core does.
+* What only the broker knows is never answered without it: that something is durable, who holds
+  a delivery or a permit, whether there is work. Out of reach, such a call raises.
 * Every call ends within ``wait`` (where it has one) plus the driver's deadline of a few
   seconds, and may be cancelled at any await without harm to later calls.
 * Everything durable is durable when the method returns.
@@ -40,6 +43,7 @@ from xqueue_core.calls import (
     Want,
 )
 from xqueue_core.errors import Unsupported
+from xqueue_core.findings import Finding
 from xqueue_core.permits import Answer, KeyInfo, Permit, Renewed, Request
 from xqueue_core.task import Event, Task
 from xqueue_core.views import Filter, Schedule, Stats, TaskInfo, Tasks, WorkerInfo
@@ -110,7 +114,9 @@ class TaskQueue(ABC):
         """Carry out commands from outside, each on its own. Called by clients and operators.
 
         A backend that does not know a command answers ``Did.UNSUPPORTED`` for it. An edit or a
-        time that a put of this backend would not pass is ``Did.INVALID``, with the reason.
+        time that a put of this backend would not pass is ``Did.INVALID``, with the reason. A
+        cancel or purge that names its ``request``, repeated, answers as it did at first, and has
+        no second effect; so has a replay, which is then ``Did.REPEATED``.
         """
         return [Verdict(Did.UNSUPPORTED) for _ in commands]
 
@@ -290,5 +296,44 @@ class Backend(ABC):
 
         ``role`` says what the faces will be used for; the work a backend does by itself, such
         as owning parts of a log, is for workers. Background tasks end with the context, which
-        must not hang when the broker is gone.
+        must not hang when the broker is gone. Behind it every call of these faces that would ask
+        the broker raises ``Refused``, whoever else has the same broker open.
         """
+
+    async def examine(self, settings: Any, seconds: float) -> AsyncIterator[Finding]:
+        """What can be told of this broker, for ``xqueue doctor``; by default nothing.
+
+        Called before ``open``, in any state of the broker: not there, full, damaged, forbidden.
+        Changes nothing and makes nothing. What is wrong is a finding of level ERROR, upon which
+        ``open`` is not called, and never a raise. Takes about ``seconds`` at most; what was
+        yielded by then is kept.
+        """
+        nothing: tuple[Finding, ...] = ()
+        for one in nothing:
+            yield one
+
+
+class NotifierPlugin(ABC):
+    """What an entry point in the group ``xqueue.notifiers`` names: a class, made once per app.
+
+    It carries events where no backend does, for instance to a message bus that others listen to,
+    and is named by ``notifier_url``: ``name://...`` or ``name+x://...``. The broker of ``url``
+    stays what it is; of the faces, this one alone is replaced, in clients and workers. Handles
+    learn by it that a task has ended, so :meth:`Notifier.subscribe` must yield transitions, too.
+    """
+
+    #: State the version that you write for, ``api = 1``: another one is refused.
+    api: ClassVar[int] = API
+    #: As :attr:`Backend.requires`.
+    requires: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    @abstractmethod
+    def Settings(self) -> type[Any]:
+        """The pydantic model of its own settings, filled from URL and section."""
+
+    @abstractmethod
+    def open(
+        self, settings: Any, role: Role = Role.CLIENT
+    ) -> AbstractAsyncContextManager[Notifier]:
+        """Connect, as :meth:`Backend.open` does."""

@@ -5,36 +5,46 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Never, ParamSpec, TypeVar
 
 from xqueue_core.around import LifespanMaker, Middleware, check_lifespan, check_middleware
 from xqueue_core.client.call import Call, make_call, make_task
 from xqueue_core.client.client import Client
 from xqueue_core.client.declares import Declares
-from xqueue_core.client.declaring import unknown_type
+from xqueue_core.client.declaring import keywords_only
 from xqueue_core.client.elsewhere import on_any_loop
+from xqueue_core.client.lanes import ByName, located, unknown
 from xqueue_core.client.options import TaskOptions
+from xqueue_core.client.plugs import of_client
 from xqueue_core.client.sync.app import SyncApp
 from xqueue_core.client.tasks import Tasks
 from xqueue_core.connect import INLINE, BackendCache, Connection, check_names, connect
+from xqueue_core.erring import Errs
+from xqueue_core.errors import ConfigError
+from xqueue_core.foreign import APP, DECLARING, tells
 from xqueue_core.handle import Handle, any_json
 from xqueue_core.ids import check_type, make_id, split_id
+from xqueue_core.keywords import check_keywords
 from xqueue_core.loading import loading
 from xqueue_core.payload import encode_json
+from xqueue_core.plugged import PluginCache
 from xqueue_core.tested import Tested
 
 if TYPE_CHECKING:
     from typing import Self
 
     from xqueue_core.abc import Role
+    from xqueue_core.calls import Ability, AbilityName
+    from xqueue_core.hooks import Plugin
     from xqueue_core.settings import Settings
-    from xqueue_core.views import Stats
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class XQueue(Declares, Tested):
+@tells(APP, DECLARING)
+class XQueue(Declares, Errs, Tested):
     """One application: its task types, its broker.
 
     Making one reads nothing and connects to nothing. Connections are opened at the first use,
@@ -53,6 +63,8 @@ class XQueue(Declares, Tested):
         settings: further settings, as in ``xqueue.toml``.
 
     Raises:
+        UnknownSetting: a keyword is no setting. A mapping may be a plugin's section: that there is
+            no such plugin shows when the settings are read, at the first use.
         ConfigError: ``accept_without`` names no ability; middleware or lifespan are not of that
             form.
     """
@@ -61,21 +73,25 @@ class XQueue(Declares, Tested):
         self,
         url: str | None = None,
         *,
-        accept_without: Collection[str] = (),
+        accept_without: Collection[Ability | AbilityName] | AbilityName = (),
         middleware: Iterable[Middleware] = (),
         lifespan: LifespanMaker | None = None,
         **settings: Any,
     ) -> None:
+        check_keywords(settings)
         self._overrides = {**settings, **({} if url is None else {"url": url})}
         self._accept_without = check_names(accept_without)
         self.middleware = check_middleware(middleware)
         self.lifespan = check_lifespan(lifespan)
         super().__init__()
         self._backends = BackendCache()
+        self._plugins = PluginCache()
         self._settings: Settings | None = None
+        self._make = True  # databases that are not there; the command line says otherwise
         self._place: str | None = None  # where the command line has found it: "module:attr"
-        self._lanes: dict[str, str] = {}  # of types that only the broker knows
-        self._client = Client(self.connect)
+        #: Where types that only the broker knows were first seen; they may have moved since.
+        self._lanes: dict[str, str] = {}
+        self._client = Client(self.connect, plugged=partial(of_client, self))
 
     # -- declaring --------------------------------------------------------------------------------
 
@@ -102,11 +118,11 @@ class XQueue(Declares, Tested):
     # -- submitting -------------------------------------------------------------------------------
 
     @on_any_loop
-    async def submit(self, name: str, /, **arguments: Any) -> Handle[Any]:
+    async def submit(self, name: str, /, *args: Never, **arguments: Any) -> Handle[Any]:
         """Submit a task by the name of its type, which this app or another has declared.
 
         If this app declares the type, that is the same as ``submit`` of its handler. Else the
-        task goes to the lane in which the broker knows the type, with default options: the type's
+        task goes to the lane that the type has by then, with default options: the type's
         own priority, retries, time-outs, headers, times to keep, key and limit per key do not
         apply. Its arguments are sent as JSON and checked by the worker alone, where those that do
         not fit fail the task. What belongs to the handler applies as ever: the lane's limit, the
@@ -118,6 +134,8 @@ class XQueue(Declares, Tested):
                 ``submit`` of a handler.
         """
         spec = self._declarations.get(name)
+        if args:
+            raise keywords_only(name, spec)
         if spec is None:
             return await self._client.submit(await self._foreign(name, arguments))
         id = make_id(name, None, None, self._client.uuid)
@@ -126,25 +144,28 @@ class XQueue(Declares, Tested):
     async def _foreign(self, name: str, arguments: dict[str, Any]) -> Call[Any]:
         """A call of a type that only the broker knows: its worker will check the arguments."""
         check_type(name)
-        if name not in self._lanes:
-            stats: Stats = await self._client.session.call(_stats)
-            self._lanes.update(
-                (type_, lane) for lane, one in stats.lanes.items() for type_ in one.types
-            )
-        if name not in self._lanes:
-            raise unknown_type(name, {*self._declarations, *self._lanes})
+        lane = self._lanes.get(name)
+        if lane is None:
+            call = self._client.session.call
+            lane = (await call(partial(located, types=[name]))).get(name)
+            if lane is None:
+                raise await call(partial(unknown, name=name, known=list(self._declarations)))
+            self._lanes[name] = lane
         id = make_id(name, None, None, self._client.uuid)
-        return Call(
-            make_task(id, self._lanes[name], encode_json(arguments), TaskOptions()), any_json
-        )
+        task = make_task(id, lane, encode_json(arguments), TaskOptions(), kind=ByName)
+        return Call(task, any_json)
 
     @on_any_loop
     async def submit_many(self, calls: Iterable[Call[R]]) -> list[Handle[R]]:
         """Submit many tasks in few calls to the broker; the handles come in their order.
 
+        However many there are, it goes on while the broker answers: the 30 s of each task begin
+        when its turn comes. A broker that does not answer is waited for 30 s, not 30 s for each.
+
         Raises:
             What ``submit`` of a handler raises, for the first call that was not accepted; a note
-            says how many were. Submitting the same calls again is safe.
+            says how many were, how many were not, of how many it is unknown, and for how long
+            submitting the same calls again is safe.
         """
         return await self._client.submit_many(calls)
 
@@ -177,6 +198,21 @@ class XQueue(Declares, Tested):
                 self._settings = load_settings(self._overrides)
         return self._settings
 
+    def plugin(self, name: str) -> Plugin:
+        """The plugin of this name as this app uses it in this process: for what it offers itself.
+
+        Raises:
+            ConfigError: the settings do not name it, or it cannot be loaded.
+        """
+        names = self.settings().plugins
+        if name not in names:
+            raise ConfigError(
+                f"this app does not use a plugin {name!r}: add it, XQUEUE_PLUGINS={name} or "
+                f"plugins = [{name!r}] (used: {', '.join(names) or 'none'})"
+            )
+        with loading:
+            return self._plugins.get(name)
+
     def connect(self, role: Role | None = None) -> AbstractAsyncContextManager[Connection]:
         """A connection of its own on the running event loop, open within the context.
 
@@ -184,10 +220,15 @@ class XQueue(Declares, Tested):
             role: what it will be used for; by default a client's part.
 
         Raises:
-            ConfigError: settings or plugins are wrong.
+            ConfigError: settings or plugins are wrong, or an annotation of a handler names what
+                there is not.
+            NoDatabase: there is none, and its settings say that none is to be made.
             Unsupported: the broker lacks what ``accept_without`` does not name.
             Unavailable: the broker does not answer.
         """
+        if role != "view":  # who only looks at tasks can do so whatever their handlers are like
+            for spec in list(self._declarations.values()):
+                spec.check_types()
         if self._testing is not None:
             return self._testing.connect(role)
         settings = self.settings()
@@ -195,7 +236,7 @@ class XQueue(Declares, Tested):
             from xqueue_core.inline import connect_inline
 
             return connect_inline(self, role)
-        return connect(settings, self._backends, self._accept_without, role)
+        return connect(settings, self._backends, self._accept_without, role, make=self._make)
 
     async def __aenter__(self) -> Self:
         """Open the connection of this event loop now, so that what is wrong shows now."""
@@ -212,8 +253,3 @@ class XQueue(Declares, Tested):
     async def aclose(self) -> None:
         """Send what still waits, and close the connection of this event loop."""
         await self._client.close()
-
-
-async def _stats(connection: Connection) -> Stats:
-    stats: Stats = await connection.faces.needed("view").stats()
-    return stats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from xqueue_core.errors import ConfigError
 
@@ -21,11 +21,24 @@ Middleware = Callable[["Context", CallNext], Awaitable[Any]]
 LifespanMaker = Callable[["XQueue"], AbstractAsyncContextManager[Any]]
 
 
-def check_middleware(middleware: Iterable[Middleware]) -> tuple[Middleware, ...]:
+class Chain(tuple[Middleware, ...]):
+    """An app's middleware, the outermost first. Used as a decorator it tells what to write."""
+
+    __slots__ = ()
+
+    def __call__(self, *given: object, **options: object) -> NoReturn:
+        name = _name(given[0]) if given else "around"
+        raise ConfigError(
+            f"an app's middleware is given when it is made: write "
+            f"`app = XQueue(middleware=[{name}])` below `async def {name}(ctx, call_next)`"
+        )
+
+
+def check_middleware(middleware: Iterable[Middleware]) -> Chain:
     """Raises ConfigError if one cannot be awaited."""
-    if callable(middleware):
+    if callable(middleware) and not isinstance(middleware, Chain):
         raise ConfigError(f"middleware takes a list: middleware=[{_name(middleware)}]")
-    layers = tuple(middleware)
+    layers = Chain(middleware)
     for one in layers:
         if not _is_async(one):
             raise ConfigError(

@@ -7,6 +7,7 @@ batch it travels in, and so that a broker which learns an answer late can still 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +32,20 @@ class Ability(StrEnum):
 
 
 ALL_ABILITIES = frozenset(Ability)
+
+#: The abilities by name, so that a type checker refuses one that is misspelt.
+AbilityName = Literal[
+    "DEDUPE",
+    "FENCE",
+    "ATTEMPTS",
+    "LIMITS",
+    "PRIORITY",
+    "DELAY",
+    "CANCEL",
+    "VIEW",
+    "EVENTS",
+    "RESULTS",
+]
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +180,7 @@ class Beat(msgspec.Struct, kw_only=True):
     overdue: list[str] = []  # ids whose code outlives its time-out and cannot be stopped
     number: int = 0
     counted: int = 0
+    draining: bool = False  # it leases nothing more, and ends when what it holds has ended
 
 
 class BeatReply(msgspec.Struct):
@@ -185,10 +201,15 @@ class Command(msgspec.Struct, tag=True, tag_field="command"):
 
 
 class Cancel(Command):
-    """Cancel a task, running or not."""
+    """Cancel a task, running or not.
+
+    ``request`` names this wish: repeating it says again what it did, whatever has happened since,
+    for as long as the task's id is known and no later wish has ended it. "" is not told apart.
+    """
 
     id: str
     reason: str = ""
+    request: str = ""
 
 
 class Edit(msgspec.Struct, omit_defaults=True):
@@ -201,12 +222,17 @@ class Edit(msgspec.Struct, omit_defaults=True):
 
 
 class Replay(Command):
-    """Run a final task again. ``request`` names this wish: repeating it has no second effect."""
+    """Run a final task again. ``request`` names this wish: repeating it has no second effect.
+
+    ``seq`` is the number of the task's last event, as who wishes it has seen: if there has been
+    another since, the verdict is ``changed``, and nothing is done.
+    """
 
     id: str
     request: str
     edit: Edit | None = None
     delay: float = 0.0
+    seq: int | None = None
 
 
 class Unpark(Command):
@@ -231,9 +257,15 @@ class Resume(Command):
 
 
 class Purge(Command):
-    """Cancel a live task (reason ``purged``) or forget a final or quarantined one."""
+    """Cancel a live task (reason ``purged``) or forget a final or quarantined one.
+
+    ``seq`` as in :class:`Replay`; of a quarantined task it is not looked at. ``request`` as in
+    :class:`Cancel`.
+    """
 
     id: str
+    seq: int | None = None
+    request: str = ""
 
 
 class Reschedule(Command):
@@ -249,6 +281,15 @@ class Declare(Command):
 
     type: str
     lane: str
+
+
+class Locate(Command):
+    """Ask for the lane of a type. APPLIED, ``of`` naming it; UNKNOWN if nobody declared the type.
+
+    Whoever submits a type that others declare asks so before each put, and declares nothing.
+    """
+
+    type: str
 
 
 class Announce(Command):
@@ -278,7 +319,17 @@ class Order(Command):
 
 
 AnyCommand = (
-    Cancel | Replay | Unpark | Pause | Resume | Purge | Reschedule | Declare | Announce | Order
+    Cancel
+    | Replay
+    | Unpark
+    | Pause
+    | Resume
+    | Purge
+    | Reschedule
+    | Declare
+    | Locate
+    | Announce
+    | Order
 )
 
 
@@ -292,6 +343,7 @@ class Did(StrEnum):
     FINAL = "final"  # the task has ended, so there is nothing to do
     LIVE = "live"  # the task has not ended, so there is nothing to replay
     RUNNING = "running"  # the task has started, so its time cannot change
+    CHANGED = "changed"  # there has been another event since the one that the command names
     UNKNOWN = "unknown"  # no such task, lane or worker
     UNDECIDED = "undecided"  # recorded; what it does is learned later, from the task's events
     CONFLICT = "conflict"  # the type has live tasks in another lane

@@ -29,6 +29,7 @@ class Said(StrEnum):
     FINAL = "final"
     LIVE = "live"
     RUNNING = "running"
+    CHANGED = "changed"
     UNKNOWN = "unknown"  # there is no such task
     INVALID = "invalid"  # edit or delay that no put would pass
     UNSUPPORTED = "unsupported"  # edit of a task that a newer major version wrote

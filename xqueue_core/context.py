@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xqueue_core.task import Progress
+from xqueue_core.foreign import CONTEXT, tells
+from xqueue_core.task import Progress, bounded
 from xqueue_core.text import storable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Run(Protocol):
         """Keep the latest progress; safe from any thread, never blocks."""
 
 
+@tells(CONTEXT)
 class Context:
     """Given to a handler whose first parameter is annotated with it.
 
@@ -116,12 +118,13 @@ class Context:
         done: float | None = None,
         total: float | None = None,
     ) -> None:
-        """Report how far the task is: ``percent``, or ``done`` of ``total``.
+        """Report how far the task is: ``percent`` (0 to 100), or ``done`` of ``total``.
 
+        A percentage beyond its bounds is taken for the nearer one: a slip in it fails no task.
         Published at most five times a second; the latest report wins and the last one is
         always sent. Never waits for the broker, and is lost if the broker is away.
         """
-        self._run.report(Progress(percent, done, total, storable(message)))
+        self._run.report(Progress(bounded(percent), done, total, storable(message)))
 
     def progress_nowait(
         self,
@@ -132,7 +135,7 @@ class Context:
         total: float | None = None,
     ) -> None:
         """:meth:`progress` for plain functions: may be called from any thread."""
-        self._run.report(Progress(percent, done, total, storable(message)))
+        self._run.report(Progress(bounded(percent), done, total, storable(message)))
 
     async def submit(self, type: str, /, **arguments: Any) -> Any:
         """Submit a task by its type's name through :attr:`app`; answers its handle."""

@@ -29,6 +29,14 @@ class UnknownSetting(ConfigError):
     """A setting's name is not known."""
 
 
+class ForeignName(ConfigError, AttributeError):
+    """Another task queue has a method or attribute of this name, and XQueue another word for it."""
+
+
+class NoDatabase(ConfigError):
+    """There is no database of XQueue's there, and none was to be made."""
+
+
 class PluginNotFound(ConfigError):
     """No installed plugin has this name."""
 
@@ -39,6 +47,10 @@ class PluginUnavailable(ConfigError):
 
 class PluginIncompatible(ConfigError):
     """The plugin was built for another version of the plugin API."""
+
+
+class PluginFailed(XQueueError):
+    """A plugin that the settings name could not be opened; trying again may help."""
 
 
 # -- submitting: the task was not accepted --------------------------------------------------
@@ -83,8 +95,22 @@ class WorkerIdTaken(Refused):
     """Another process works under this worker id."""
 
 
+class BrokerGone(Refused):
+    """What was opened is gone for good; only a new process finds what is there now.
+
+    Such as a database file that was removed or replaced. A worker ends by it.
+    """
+
+
 class Unsupported(XQueueError):
     """The backend cannot do this."""
+
+
+class NothingRuns(XQueueError):
+    """Nothing runs tasks here, so that the wait for one would never end.
+
+    Within ``app.testing()``, before ``t.run_all()`` or its like is called.
+    """
 
 
 class LeaseLost(XQueueError):
@@ -111,7 +137,8 @@ class TaskFailed(TaskError):
 
     Attributes:
         reason: machine-readable word, for example ``exception``, ``rejected``, ``worker_lost``.
-        error_type: qualified name of the exception the handler raised, or ``""``.
+        error_type: qualified name of the exception the handler raised, or ``""``. Of Python's own
+            and of XQueue's it is the name alone: ``ValueError``, ``Reject``.
         traceback: text of the handler's traceback, or ``""``.
     """
 
@@ -138,5 +165,9 @@ class TaskTimedOut(TaskError):
     """The task waited or ran longer than it was allowed to."""
 
 
+class InvalidResult(TaskError, InvalidTask):
+    """The task succeeded, but its result does not fit the handler's return annotation."""
+
+
 class ResultExpired(TaskError):
-    """The task has ended and its record is no longer kept."""
+    """No record of the task is kept: it ended long ago, was purged, or there never was one."""

@@ -6,17 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from xqueue_core.calls import Ability, Cancel, Did, Edit, Replay, Verdict
+from xqueue_core.calls import Ability, Cancel, Did, Edit, Replay, Reschedule, Verdict
 from xqueue_core.client.elsewhere import on_any_loop, on_trio, streamed_on_any_loop
-from xqueue_core.client.ending import ending, longest, unfinished
-from xqueue_core.client.options import check_edit
+from xqueue_core.client.ending import ending, longest, those, unfinished
+from xqueue_core.client.options import check_edit, check_time
 from xqueue_core.client.options import text as check_text
-from xqueue_core.errors import InvalidTask, ResultExpired, Unsupported
+from xqueue_core.client.still import PAUSE, nothing_runs, still
+from xqueue_core.errors import InvalidResult, InvalidTask, ResultExpired, Unsupported
+from xqueue_core.foreign import HANDLE, tells
 from xqueue_core.payload import JSON, decode_json, json_decoder
 from xqueue_core.task import EventName, State
 from xqueue_core.views import Filter, TaskInfo
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from xqueue_core.abc import Notice
     from xqueue_core.client.client import Client
     from xqueue_core.connect import Connection
@@ -39,6 +43,7 @@ def any_json(result: bytes, content_type: str) -> Any:
     return decode_json(result, _any_decoder) if content_type in ("", JSON) else result
 
 
+@tells(HANDLE)
 class Handle(Generic[R_co]):
     """One task. It works on any event loop of asyncio or trio, and may be thrown away.
 
@@ -79,7 +84,8 @@ class Handle(Generic[R_co]):
             TaskCanceled: it was canceled.
             TaskTimedOut: it waited or ran too long.
             ResultExpired: neither task nor result is kept any more, or there never was one.
-            InvalidTask: the result does not fit the handler's return annotation.
+            InvalidResult: the result does not fit the handler's return annotation.
+            NothingRuns: within ``app.testing()``: the task has not run, and nothing runs it.
             Unsupported: the broker keeps no results, or cannot be asked for tasks.
             TimeoutError: the task has not ended in time; the message gives its state, and says so
                 if no live worker serves its lane. Finding that out takes 0.5 s at most.
@@ -94,7 +100,10 @@ class Handle(Generic[R_co]):
             if Ability.RESULTS not in connection.capabilities.abilities:
                 raise Unsupported(f"task {info.id} succeeded, but the broker keeps no results")
             raise ResultExpired(f"the result of {info.id} is no longer kept", info.id)
-        return self._decode(info.result, info.result_type)
+        try:
+            return self._decode(info.result, info.result_type)
+        except InvalidTask as error:
+            raise InvalidResult(f"task {info.id} succeeded, but {error}", info.id) from error
 
     @on_any_loop
     async def wait(self, timeout: float | None = None) -> TaskInfo:
@@ -149,9 +158,9 @@ class Handle(Generic[R_co]):
             Unsupported: the broker cannot cancel.
         """
         check_text("reason", reason)
-        return _did(
-            await self._client.session.control(Cancel(id=self._id, reason=reason)), "cancel"
-        )
+        # The request's name tells this call's own earlier tries from other people's cancels.
+        command = Cancel(id=self._id, reason=reason, request=self._client.uuid())
+        return _did(await self._client.session.control(command), "cancel")
 
     @on_any_loop
     async def replay(self, *, delay: float = 0.0, edit: Edit | None = None) -> Did:
@@ -173,7 +182,36 @@ class Handle(Generic[R_co]):
         # The request's name makes repeating the command safe, by whatever layer.
         request = self._client.uuid()
         command = Replay(id=self._id, request=request, edit=edit, delay=delay)
-        return _did(await self._client.session.control(command), "replay")
+        did = _did(await self._client.session.control(command), "replay")
+        # Nobody else has this name: an earlier try, whose reply was lost, has done it.
+        return Did.APPLIED if did is Did.REPEATED else did
+
+    @on_any_loop
+    async def reschedule(
+        self,
+        *,
+        delay: float | timedelta | None = None,
+        run_at: datetime | float | None = None,
+    ) -> Did:
+        """Give a task that has not started another time, as if it waited anew from now on.
+
+        A task that waits for a retry goes on with its next attempt then.
+
+        Args:
+            delay: from now until it may start, seconds or timedelta, 0 to ten years.
+            run_at: instead of ``delay``: when it may start, a datetime with a time zone or UTC
+                seconds; one that is past means now.
+
+        Returns:
+            APPLIED. RUNNING: it has started. FINAL: it has ended. UNKNOWN: there is no such task.
+
+        Raises:
+            InvalidTask: neither or both are given, or the time is out of range.
+            Unsupported: the broker cannot reschedule.
+        """
+        wait, at = check_time(delay, run_at)
+        command = Reschedule(id=self._id, delay=wait, run_at=at)
+        return _did(await self._client.session.control(command), "reschedule")
 
     @on_any_loop
     async def why(self) -> Why:
@@ -207,6 +245,7 @@ class Handle(Generic[R_co]):
         breaks off has it ended, soon after.
 
         Raises:
+            NothingRuns: within ``app.testing()``: nothing runs the task.
             Unsupported: the broker has no events.
             Unavailable, Unknown: the broker could not be asked.
         """
@@ -219,10 +258,13 @@ class Handle(Generic[R_co]):
         coming = asyncio.ensure_future(anext(stream))
         try:
             while True:
-                await asyncio.wait([coming], timeout=LOOK)
+                await asyncio.wait([coming], timeout=LOOK if connection.idle is None else PAUSE)
                 if not coming.done():
                     info = await session.watcher.find(self._id)
                     if info is not None and not info.state.final:
+                        idle = connection.idle
+                        if idle is not None and await still(idle) and not coming.done():
+                            raise nothing_runs(self._id)
                         continue
                     await asyncio.wait([coming], timeout=LOOK)
                     if not coming.done():
@@ -253,8 +295,9 @@ def as_completed(
         timeout: longest time for all of them (seconds), from the first step.
 
     Raises:
-        TimeoutError: some have not ended in time.
-        ResultExpired, Unavailable, Unknown: as :meth:`Handle.wait`.
+        TimeoutError: some have not ended in time; the message says of one of them how it is, and
+            so if no live worker serves its lane. Finding that out takes 0.5 s at most.
+        ResultExpired, NothingRuns, Unavailable, Unknown: as :meth:`Handle.wait`.
         TypeError, ValueError: ``timeout`` is no number of seconds.
     """
     longest(timeout)
@@ -284,9 +327,8 @@ async def completing(
                 async with asyncio.timeout_at(until):
                     wait = await done.get()
             except TimeoutError:
-                raise TimeoutError(
-                    f"{len(waits)} tasks have not ended within {timeout} s"
-                ) from None
+                session = next(iter(waits.values()))._client.session
+                raise TimeoutError(await those(session, list(waits.values()), timeout)) from None
             handle = waits.pop(wait)
             wait.result()
             yield handle

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any, Never
 
 from xqueue_core.client.binding import Binding
-from xqueue_core.client.options import LONGEST_KEY, TaskOptions, finite
+from xqueue_core.client.options import LONGEST_KEY, TaskOptions, finite, misplaced
 from xqueue_core.errors import ConfigError, InvalidTask
+from xqueue_core.foreign_options import POLICY, RETRY, told
 from xqueue_core.payload import JSON, Serializers, encode_json
+
+#: What msgspec says of an argument that there is not; of one further inside it says where, too.
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
 
 
 class Retry(Exception):
     """Raised by a handler: run the task again, in ``delay`` seconds (None: as the policy says).
 
-    It uses up a retry like any other failure; without one left the task becomes ``failed``.
+    It uses up a retry like any other failure; without one left the task becomes ``failed``. It may
+    be raised bare: ``raise Retry``.
+
+    Raises:
+        ConfigError: ``delay`` is no number of seconds, 0 or more.
     """
 
-    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+    def __init__(self, delay: float | None = None, reason: str = "", **others: Never) -> None:
+        given: dict[str, object] = {**others}
+        for name, value in given.items():
+            hint = told(RETRY, name, value) or "(known: delay, reason)"
+            raise ConfigError(f"Retry has no {name!r}, {hint}")
         super().__init__(reason or "the handler asked for a retry")
         self.delay = None if delay is None else finite("Retry's delay", delay)
         self.reason = reason
 
 
 class Reject(Exception):
-    """Raised by a handler: the task is ``failed`` for good, whatever retries it had left."""
+    """Raised by a handler: the task is ``failed`` for good, whatever retries it had left.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    It may be raised bare: ``raise Reject``.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "the handler rejected the task")
         self.reason = reason
 
 
@@ -52,6 +69,14 @@ class RetryPolicy:
     factor: float = 2.0
     cap: float = 600.0
     no_retry: tuple[type[BaseException], ...] = ()
+
+    if not TYPE_CHECKING:  # which would take it for the signature
+
+        def __new__(cls, *_: object, **given: object) -> RetryPolicy:
+            for name, value in given.items():
+                if hint := told(POLICY, name, value):
+                    raise ConfigError(f"RetryPolicy has no {name!r}, {hint}")
+            return object.__new__(cls)
 
     def __post_init__(self) -> None:
         for name in ("base", "factor", "cap"):
@@ -105,6 +130,7 @@ class HandlerSpec:
     serializers: Serializers = field(default_factory=Serializers)
     isolation: str | None = None  # "process", or None: in the worker's own process
     max_memory: int | None = None  # MiB, of the child process
+    _checked: bool = field(init=False, default=False, repr=False, compare=False)
     kind: Kind = field(init=False)  # where it runs; kept, for it is looked at for every task
 
     def __post_init__(self) -> None:
@@ -112,6 +138,19 @@ class HandlerSpec:
             self.kind = Kind.PROCESS
         else:
             self.kind = Kind.COROUTINE if self.is_async else Kind.THREAD
+
+    def check_types(self) -> None:
+        """Find out what the annotations mean, if that is not known yet.
+
+        Raises ConfigError if one names what there is not, or has no JSON form.
+        """
+        if self._checked:
+            return
+        if self.content_type == JSON:
+            self.binding.check_json()
+        else:
+            self.binding.resolved()
+        self._checked = True
 
     def arguments(self, payload: bytes, content_type: str) -> dict[str, Any]:
         """A payload's arguments, converted to the handler's annotations.
@@ -121,7 +160,9 @@ class HandlerSpec:
         try:
             return self.binding.decode(payload, content_type, self.serializers)
         except InvalidTask as error:
-            raise InvalidTask(f"the arguments do not fit {self.name!r}: {error}") from error
+            raise InvalidTask(
+                f"the arguments do not fit {self.name!r}: {self._said(error)}"
+            ) from error
 
     def encode_arguments(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -134,7 +175,32 @@ class HandlerSpec:
             given = self.binding.bind(args, kwargs)
             return self.binding.encode(given, self.content_type, self.serializers)
         except InvalidTask as error:
-            raise InvalidTask(f"the arguments do not fit {self.name!r}: {error}") from error
+            raise InvalidTask(
+                f"the arguments do not fit {self.name!r}: "
+                f"{self._misplaced(kwargs) or self._said(error)}"
+            ) from error
+
+    def _misplaced(self, kwargs: dict[str, Any]) -> str:
+        """What to write for options among the arguments; ``""`` if there are none."""
+        if self.binding.takes_any:
+            return ""
+        others = [name for name in kwargs if name not in self.binding.names]
+        hints = [(name, misplaced(name, kwargs[name])) for name in others]
+        return "; ".join(f"it has no argument `{name}`, {hint}" for name, hint in hints if hint)
+
+    def _said(self, error: InvalidTask) -> str:
+        """What is wrong; of an argument that there is not, which there are."""
+        found = _UNKNOWN.fullmatch(str(error))
+        if found is None:
+            return str(error)
+        names = self.binding.names
+        near = difflib.get_close_matches(found[1], names, n=1)
+        hint = (
+            f"; did you mean `{near[0]}`?"
+            if near
+            else f" (arguments: {', '.join(names) or 'none'})"
+        )
+        return f"it has no argument `{found[1]}`{hint}"
 
     def key_of(self, arguments: dict[str, Any]) -> str | None:
         """The concurrency key of a call with these arguments, if the type has one."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +31,7 @@ from xqueue_core.calls import (
     Held,
     Leased,
     Lines,
+    Locate,
     Put,
     Settle,
     Settled,
@@ -38,13 +41,17 @@ from xqueue_core.calls import (
 from xqueue_core.connect import NO_BROKER, Connection, connect
 from xqueue_core.errors import ConfigError, Refused, Unsupported
 from xqueue_core.handlers import Kind
+from xqueue_core.hooks import Place
 from xqueue_core.ids import Uuid7
+from xqueue_core.plugged import Plugged, plugged
 from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack, RetryAt, Task
 from xqueue_core.worker.crossing import Crossing, Outward
 from xqueue_core.worker.executor import Executor
+from xqueue_core.worker.hooked import ended
 from xqueue_core.worker.host import current_host
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.options import WorkerOptions
+from xqueue_core.worker.told import Runs
 from xqueue_core.worker.tools import Term, Tools
 
 if TYPE_CHECKING:
@@ -58,8 +65,14 @@ STORE = "memory://"
 #: Handlers that submit wait for what they submit: so deep they may be nested. Above the depth
 #: that Python's own stack allows, and bounded by the system for threads.
 NESTED, THREADS = 100_000, 1_000
+logger = logging.getLogger("xqueue")
+
 #: How long the worker that stands in the store is believed to live (seconds): a century.
 LEASE = 3.2e9
+#: Seconds before an attempt that failed is followed by the next.
+BREATH = 0.001
+#: How often it is looked, when all is closed, for what the event loop's end cut off (seconds).
+LOOK = 0.05
 
 
 @asynccontextmanager
@@ -74,9 +87,15 @@ async def connect_inline(app: XQueue, role: Role | None) -> AsyncIterator[Connec
         raise ConfigError(NO_BROKER)
     others = {"semaphore_url": None, "notifier_url": None, "view_url": None}
     settings = app.settings()
+    _warn_of_limits(app)
     store = settings.model_copy(update={"url": STORE, **others})
     enter: Any = nullcontext() if app.lifespan is None else app.lifespan(app)
-    async with connect(store, app._backends) as inner, enter as state:
+    plugins = plugged(app, Place.CLIENT)
+    async with AsyncExitStack() as stack:
+        inner = await stack.enter_async_context(connect(store, app._backends))
+        state = await stack.enter_async_context(enter)
+        if plugins is not None:
+            await stack.enter_async_context(plugins.open())
         capabilities = msgspec.structs.replace(
             inner.capabilities,
             abilities=inner.capabilities.abilities - LACKING,
@@ -84,10 +103,10 @@ async def connect_inline(app: XQueue, role: Role | None) -> AsyncIterator[Connec
             shared=False,
             durable=False,
         )
-        queue = InlineQueue(app, inner.faces.queue, state)
+        queue = InlineQueue(app, inner.faces.queue, state, plugins)
         faces = Faces(queue, inner.faces.view, None, inner.faces.notifier)
         try:
-            yield Connection(faces, capabilities, settings, queue.ended)
+            yield Connection(faces, capabilities, settings, ended=queue.ended)
         finally:
             await queue.close()
 
@@ -98,13 +117,19 @@ class InlineQueue(TaskQueue):
     Args:
         inner: the store's queue, which never waits; other event loops share it.
         state: what the app's lifespan has yielded.
+        plugins: what is told of runs and ends.
     """
 
-    def __init__(self, app: XQueue, inner: TaskQueue, state: Any) -> None:
+    def __init__(
+        self, app: XQueue, inner: TaskQueue, state: Any, plugins: Plugged | None = None
+    ) -> None:
         self._app = app
+        self._plugins = plugins
         self._inner = inner
         self._calls = 0
         self._ends: dict[str, asyncio.Future[None]] = {}
+        self._jobs: dict[str, Job] = {}
+        self._closing = False
         self._worker = f"inline~{Uuid7()()}"
         self._host: Host = current_host()
         crossing = Crossing(self._host.soon, self._host.soon)
@@ -128,7 +153,9 @@ class InlineQueue(TaskQueue):
             worker=self._worker,
             app=self._app,
             state=state,
+            # As the lifespan has left it: this is made in a task of the client's own.
             base=contextvars.copy_context(),
+            runs=None if self._plugins is None else Runs(self._plugins, self._worker, tools.clock),
         )
 
     def _alone(self) -> AbstractContextManager[Any]:
@@ -161,9 +188,16 @@ class InlineQueue(TaskQueue):
             await asyncio.wait(ends)
 
     async def close(self) -> None:
-        """Wait for what runs, and let go of its threads."""
+        """Wait for what runs, which is not tried again, and let go of its threads."""
+        self._closing = True
+        for job in self._jobs.values():
+            job.last = True
         try:
-            await self.ended(list(self._ends))
+            while self._ends:
+                for job in [job for job in self._jobs.values() if _cut_off(job)]:
+                    self._settle(job)
+                if self._ends:
+                    await asyncio.wait(list(self._ends.values()), timeout=LOOK)
         finally:
             self._executor.close()
 
@@ -195,31 +229,44 @@ class InlineQueue(TaskQueue):
         return found
 
     def _start(self, delivery: Delivery) -> None:
-        self._send(Job(delivery, self._app.handlers[delivery.task.type]))
+        spec = self._app.handlers[delivery.task.type]
+        job = Job(delivery, spec, at_once=True, last=self._closing)
+        self._jobs[delivery.task.id] = job
+        self._send(job)
 
     def _returned(self, batch: list[Outward]) -> None:
         for item in batch:
             if isinstance(item, Job):
-                self._settle(item)
+                if isinstance(item.outcome, RetryAt):
+                    # A loop that ends cancels the handler before it has this closed.
+                    self._host.later(BREATH, partial(self._settle, item))
+                else:
+                    self._settle(item)
 
     def _settle(self, job: Job) -> None:
         task = job.delivery.task
-        settle = Settle(task.id, job.delivery.token, _at_once(job.outcome))
+        outcome = _at_once(job.outcome)
+        if self._closing and isinstance(outcome, RetryAt):
+            outcome = Failed(outcome.failure)
+        settle = Settle(task.id, job.delivery.token, outcome)
         with self._alone():
             at_once(self._inner.settle([settle]))
             again = self._lease([task.lane], 1)
+        if self._plugins is not None:
+            self._plugins.ended(ended(job, settle.outcome, self._worker, 0.0))
         for delivery in again:
             self._start(delivery)
         if not again:
+            del self._jobs[task.id]
             self._ends.pop(task.id).set_result(None)
 
     # -- what is left of a queue -----------------------------------------------------------------
 
     async def control(self, commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
-        """Types may be declared; else there is nothing to be commanded."""
+        """Types may be declared and located; else there is nothing to be commanded."""
         return [
             at_once(self._inner.control([one]))[0]
-            if isinstance(one, Declare)
+            if isinstance(one, Declare | Locate)
             else Verdict(Did.UNSUPPORTED)
             for one in commands
         ]
@@ -245,6 +292,25 @@ class InlineQueue(TaskQueue):
     async def extend(self, beat: Beat, held: Sequence[Held]) -> BeatReply:
         """Refused."""
         raise Refused(NO_BROKER)
+
+
+def _cut_off(job: Job) -> bool:
+    """True if the event loop's end cancelled its coroutine before the first step."""
+    return isinstance(job.task, asyncio.Task) and job.task.done() and not job.entered
+
+
+def _warn_of_limits(app: XQueue) -> None:
+    """Say at the beginning which types will be refused; the others are of use all the same."""
+    if Ability.LIMITS in app._accept_without:
+        return
+    limited = [name for name, spec in app.handlers.items() if spec.max_concurrency is not None]
+    if limited:
+        text = (
+            f"inline:// has no LIMITS, so it will refuse tasks with max_concurrency: "
+            f"{', '.join(limited)}; XQueue(accept_without={{'LIMITS'}}) does without"
+        )
+        if app._backends.unsaid(text):
+            logger.warning("%s", text)
 
 
 def _at_once(outcome: AnyOutcome | None) -> AnyOutcome:

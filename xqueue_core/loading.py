@@ -21,7 +21,7 @@ class Loading:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._forking: set[int] = set()
+        self._forking: list[int] = []  # threads, once for each turn: forks may be nested
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._before, after_in_parent=self._after, after_in_child=self._in_child
@@ -35,19 +35,19 @@ class Loading:
 
     def _before(self) -> None:
         if self._lock.acquire(timeout=LONGEST):
-            self._forking.add(threading.get_ident())
+            self._forking.append(threading.get_ident())
 
     def _after(self) -> None:
         if threading.get_ident() in self._forking:
-            self._forking.discard(threading.get_ident())
+            self._forking.remove(threading.get_ident())
             self._lock.release()
 
     def _in_child(self) -> None:
-        mine = threading.get_ident() in self._forking
+        turns = self._forking.count(threading.get_ident())
         self._forking.clear()
-        if mine:
+        for _ in range(turns):  # no fork that goes on here has one left to end
             self._lock.release()
-        else:  # another thread has it, which is not in this process
+        if not turns:  # another thread has it, which is not in this process
             self._lock = threading.RLock()
 
 

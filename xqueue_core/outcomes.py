@@ -64,7 +64,7 @@ def _retry(task: Task, new: Record, outcome: RetryAt, at: float, paused: float) 
     if new.attempt > task.max_retry:
         state = State.TIMEOUT if outcome.timed_out else State.FAILED
         return finish(task, new, state, at, outcome.failure.reason, outcome.failure)
-    close_delivery(new, at, "retry", outcome.failure.reason)
+    close_delivery(new, at, "retry", outcome.failure.reason, outcome.failure)
     begin_wait(new, at + outcome.delay, at, paused)
     new.failure = outcome.failure
     new.unable = 0

@@ -11,11 +11,13 @@ import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from xqueue_core.abc import API
 from xqueue_core.errors import InvalidTask, PayloadTooLarge
+from xqueue_core.loading import loading
 
 T = TypeVar("T")
 
@@ -81,7 +83,8 @@ def decode_json(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 def json_decoder(type: type[T]) -> msgspec.json.Decoder[T]:
     """A decoder for the type. Raises TypeError if msgspec cannot have it as a whole."""
-    return msgspec.json.Decoder(type, dec_hook=dec_hook)
+    with loading:  # msgspec looks at classes, and must not do so in two threads at once
+        return msgspec.json.Decoder(type, dec_hook=dec_hook)
 
 
 def _encode_hook(value: object) -> object:
@@ -93,15 +96,33 @@ def _encode_hook(value: object) -> object:
 
 def dec_hook(wanted: Any, value: Any) -> Any:
     """For msgspec: makes pydantic models, which it does not know, from decoded data."""
-    model = _pydantic_model()
     make: Any = wanted
-    if model is not None and isinstance(wanted, type) and issubclass(wanted, model):
-        # Its ValidationError is a ValueError, to which msgspec adds the path.
-        return make.model_validate(value)
+    if is_model(wanted):
+        try:
+            return make.model_validate(value)
+        except sys.modules["pydantic"].ValidationError as error:
+            # msgspec adds the path to the message of a ValueError.
+            raise ValueError(_in_one_line(error)) from error
     if wanted is object:
         return value
     name = getattr(wanted, "__qualname__", str(wanted))
     raise TypeError(f"values of type `{name}` cannot be made from JSON")
+
+
+def is_model(wanted: object) -> bool:
+    """True for a class of pydantic models."""
+    model = _pydantic_model()
+    return model is not None and isinstance(wanted, type) and issubclass(wanted, model)
+
+
+def _in_one_line(error: Any) -> str:
+    """What pydantic has to say, without its links: ``User: name: Field required; age: ...``."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    said = [
+        ": ".join(part for part in (".".join(map(str, one["loc"])), one["msg"]) if part)
+        for one in faults
+    ]
+    return f"{error.title}: {'; '.join(said)}"
 
 
 def _pydantic_model() -> Any:
@@ -153,8 +174,16 @@ def _refuse_nan(value: object) -> None:
 
 
 class Serializer(ABC):
-    """Another form of payload, chosen by its content type."""
+    """Another form of payload, chosen by its content type.
 
+    An entry point in the group ``xqueue.serializers`` names the class, which is made without
+    arguments. It may be used in several threads at once.
+    """
+
+    #: Version of this contract that it was written for: state it, ``api = 1``.
+    api: ClassVar[int] = API
+    #: Modules that must be importable, and the extra that brings each.
+    requires: ClassVar[Mapping[str, str]] = {}
     #: The content type that selects it.
     content_type: str
 

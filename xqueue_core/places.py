@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from xqueue_core.app import XQueue
+from xqueue_core.client.tasks import Tasks
 from xqueue_core.errors import ConfigError
 
 
@@ -129,7 +130,15 @@ def _app_in(module: ModuleType, attr: str, spec: str) -> XQueue:
         return apps["app"]
     if len(apps) == 1:
         return next(iter(apps.values()))
+    tasks = [name for name, one in vars(module).items() if isinstance(one, Tasks)]
+    if not apps and tasks:
+        raise ConfigError(
+            f"{spec!r} has no XQueue, but Tasks ({', '.join(tasks)}), which an app takes in: name "
+            f"the app that does so by `app.include({tasks[0]})`"
+        )
+    if not apps:
+        raise ConfigError(f"{spec!r} has no XQueue: name where it is, as in `{spec}:app`")
     raise ConfigError(
-        f"{spec!r} has {len(apps)} apps ({', '.join(apps) or 'none'}): say which, as in "
-        f"`{spec}:{next(iter(apps), 'app')}`"
+        f"{spec!r} has {len(apps)} apps ({', '.join(apps)}): say which, as in "
+        f"`{spec}:{next(iter(apps))}`"
     )

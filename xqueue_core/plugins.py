@@ -15,6 +15,7 @@ import difflib
 import importlib
 import importlib.metadata
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -23,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Final
 from xqueue_core.errors import PluginIncompatible, PluginNotFound, PluginUnavailable
 
 if TYPE_CHECKING:
-    from xqueue_core.abc import Backend
+    from xqueue_core.abc import Backend, NotifierPlugin
+    from xqueue_core.hooks import Plugin
+    from xqueue_core.payload import Serializer
 
 #: Entry-point groups.
 BACKENDS: Final = "xqueue.backends"
@@ -39,6 +42,9 @@ _NOUNS: Final = {
     PLUGINS: "plugin",
     SERIALIZERS: "serializer",
 }
+
+#: The same, by the class that it must be of.
+_KINDS: Final = {"Backend": "backend", "NotifierPlugin": "notifier", "Serializer": "serializer"}
 
 #: The distribution whose extras bring the plugins of this repository.
 _OURS: Final = "xqueue-core"
@@ -96,11 +102,72 @@ def load_backend(name: str, *, entry_points: Iterable[EntryPoint] | None = None)
     """
     from xqueue_core.abc import Backend
 
-    plugin = load_plugin(BACKENDS, name, entry_points=entry_points)
-    if not isinstance(plugin, Backend):
+    found: Backend = _fitting(load_plugin(BACKENDS, name, entry_points=entry_points), Backend, name)
+    return found
+
+
+def load_hooked(name: str, *, entry_points: Iterable[EntryPoint] | None = None) -> Plugin:
+    """An instance of the named plugin of the group ``xqueue.plugins``. Opens nothing.
+
+    Raises:
+        PluginNotFound, PluginUnavailable, PluginIncompatible: as for :func:`load_backend`.
+    """
+    from xqueue_core.hooks import Plugin
+
+    found: Plugin = _fitting(load_plugin(PLUGINS, name, entry_points=entry_points), Plugin, name)
+    return found
+
+
+def load_notifier(name: str, *, entry_points: Iterable[EntryPoint] | None = None) -> NotifierPlugin:
+    """An instance of the named notifier. Connects to nothing.
+
+    Raises:
+        PluginNotFound, PluginUnavailable, PluginIncompatible: as for :func:`load_backend`.
+    """
+    from xqueue_core.abc import NotifierPlugin
+
+    loaded = load_plugin(NOTIFIERS, name, entry_points=entry_points)
+    found: NotifierPlugin = _fitting(loaded, NotifierPlugin, name)
+    return found
+
+
+def load_serializer(
+    content_type: str, *, entry_points: Iterable[EntryPoint] | None = None
+) -> Serializer:
+    """An instance of the serializer for a content type.
+
+    Its entry point is named like the part of the type behind the slash, with ``-`` for whatever
+    is not a letter, a digit or one of ``.``, ``_`` and ``-``: ``msgpack`` for
+    ``application/msgpack``. So no other plugin need be imported to find it.
+
+    Raises:
+        PluginNotFound, PluginUnavailable, PluginIncompatible: as for :func:`load_backend`; the
+            last one also if it is for another content type.
+    """
+    from xqueue_core.payload import Serializer
+
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", content_type.rpartition("/")[2])
+    try:
+        loaded = load_plugin(SERIALIZERS, name, entry_points=entry_points)
+    except PluginNotFound as error:
+        raise PluginNotFound(f"no serializer for {content_type!r}: {error}") from error
+    plugin: Serializer = _fitting(loaded, Serializer, name)
+    stated = getattr(plugin, "content_type", None)
+    if stated != content_type:
         raise PluginIncompatible(
-            f"backend {name!r} is a {type(plugin).__qualname__}, which is not a subclass of "
-            f"xqueue_core.abc.Backend"
+            f"serializer {name!r} is for the content type {stated!r}, and {content_type!r} is "
+            f"wanted"
+        )
+    return plugin
+
+
+def _fitting(plugin: object, kind: Any, name: str) -> Any:
+    """The plugin. Raises PluginIncompatible if it is of another class."""
+    if not isinstance(plugin, kind):
+        noun = _KINDS.get(kind.__name__, "plugin")
+        raise PluginIncompatible(
+            f"{noun} {name!r} is a {type(plugin).__qualname__}, which is not a subclass of "
+            f"{kind.__module__}.{kind.__name__}"
         )
     return plugin
 
@@ -216,13 +283,13 @@ class _Loader:
         return f"pip install '{self._distribution}[{extra}]'"
 
     def check_api(self, plugin: Any) -> None:
-        """Refuse a plugin made for another version of the contract; backends must name theirs."""
+        """Refuse a plugin made for another version of the contract, or that names none."""
         from xqueue_core.abc import API
 
         if not callable(plugin):
             raise PluginIncompatible(f"{self._label} is not a class: {self._entry.value}")
         version = getattr(plugin, "api", None)
-        if version == API or (version is None and self._entry.group != BACKENDS):
+        if version == API:
             return
         stated = "no version" if version is None else f"version {version!r}"
         newer = isinstance(version, int) and version > API

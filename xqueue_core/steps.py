@@ -34,11 +34,14 @@ def begin_wait(new: Record, due: float, at: float, paused: float) -> None:
     new.rank = rank(at)
 
 
-def close_delivery(new: Record, at: float, how: str, reason: str) -> None:
+def close_delivery(
+    new: Record, at: float, how: str, reason: str, failure: Failure | None = None
+) -> None:
     """End the running delivery's entry in the history."""
     if new.history:
         last = copy(new.history[-1])
         last.ended_at, last.how, last.reason = at, how, reason
+        last.error = failure.brief if failure is not None else ""
         new.history = [*new.history[:-1], last]
 
 
@@ -53,7 +56,7 @@ def finish(
 ) -> Step:
     """Bring ``new`` to a final state."""
     if new.state is State.PROCESSING:
-        close_delivery(new, at, how or state.value, reason)
+        close_delivery(new, at, how or state.value, reason, failure)
     new.state = state
     new.reason = reason
     new.parked = False

@@ -28,6 +28,8 @@ MAX_LOSSES = 3
 SETTLED_KEPT = 64
 #: Past deliveries a record lists, newest last.
 HISTORY_KEPT = 16
+#: Longest error of a past delivery (characters).
+BRIEF = 200
 
 
 class State(StrEnum):
@@ -114,6 +116,13 @@ class Failure(msgspec.Struct, array_like=True, omit_defaults=True):
     message: str = ""
     traceback: str = ""  # text, cut to a few KiB
 
+    @property
+    def brief(self) -> str:
+        """Type and message in a line of at most :data:`BRIEF` characters."""
+        parts = (self.type.removeprefix("builtins."), self.message[: 4 * BRIEF])
+        text = " ".join(": ".join(part for part in parts if part).split())
+        return text if len(text) <= BRIEF else f"{text[: BRIEF - 1]}…"
+
 
 # -- outcomes: how a delivery ended --------------------------------------------------------
 
@@ -190,6 +199,7 @@ class Attempt(msgspec.Struct, array_like=True, omit_defaults=True):
     ended_at: float = 0.0
     how: str = ""  # "success", "retry", "handback", "parked", "lost", ...; "" while it runs
     reason: str = ""
+    error: str = ""  # what the handler raised, in short: it outlives the task's ``failure``
 
 
 class Record(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -222,6 +232,8 @@ class Record(msgspec.Struct, array_like=True, omit_defaults=True):
     replay_request: str = ""  # the latest replay's request, so that repeating it is safe
     settled: list[int] = []
     history: list[Attempt] = []
+    wish: str = ""  # request of the latest cancel or purge, so that repeating it is safe
+    wish_told: bool = False  # that was answered by telling its worker
 
 
 class EventName(StrEnum):
@@ -276,3 +288,8 @@ class Progress(msgspec.Struct, array_like=True, omit_defaults=True):
     total: float | None = None
     message: str = ""
     at: float = 0.0
+
+
+def bounded(percent: float | None) -> float | None:
+    """The percentage, or 0 or 100 where it is beyond that."""
+    return None if percent is None else min(max(percent, 0.0), 100.0)

@@ -45,6 +45,9 @@ from xqueue_core.task import (
     Task,
 )
 
+#: The reason of a task that a purge has canceled.
+PURGED = "purged"
+
 
 def apply(record: Record | None, command: Command, at: float, paused: float = 0.0) -> Step:
     """Carry out one command. Never raises for any state, command or token."""
@@ -169,9 +172,31 @@ def _lease(task: Task, record: Record, command: Lease, at: float, paused: float)
 
 
 def _cancel(task: Task, record: Record, command: Cancel, at: float, paused: float) -> Step:
+    if (already := repeated(command, record.wish, record.wish_told)) is not None:
+        return Step(record, already)
     # A text that cannot be stored must not fail the commands that come with it.
     reason = command.reason.encode(errors="backslashreplace").decode()
-    return _end_early(task, record, at, reason or "canceled")
+    return _end_early(task, record, at, reason or "canceled", command.request)
+
+
+def repeated(command: Command, wish: str, told: bool) -> Said | None:
+    """What a cancel or purge did that is given once more; None if this is another.
+
+    Args:
+        command: any command.
+        wish: the request of the last one that the task, or what is left of it, remembers.
+        told: whether the task ran then.
+    """
+    if not isinstance(command, Cancel | Purge) or not command.request or command.request != wish:
+        return None
+    return Said.REQUESTED if told else Said.APPLIED
+
+
+def remembered(record: Record, command: Command) -> tuple[str, bool]:
+    """The wish that is to be remembered of a task whose record this command has removed."""
+    if isinstance(command, Purge) and command.request:
+        return command.request, False
+    return record.wish, record.wish_told
 
 
 def _mark(task: Task, record: Record, command: MarkDuplicate, at: float, paused: float) -> Step:
@@ -188,14 +213,15 @@ def _mark(task: Task, record: Record, command: MarkDuplicate, at: float, paused:
     return _requested(task, new, at, "duplicate")
 
 
-def _end_early(task: Task, record: Record, at: float, reason: str) -> Step:
+def _end_early(task: Task, record: Record, at: float, reason: str, request: str) -> Step:
     if record.state in FINAL:
         return Step(record, Said.FINAL)
-    if record.state is not State.PROCESSING:
-        return finish(task, copy(record), State.CANCELED, at, reason)
-    if record.cancel:
+    if record.state is State.PROCESSING and record.cancel:
         return Step(record, Said.REQUESTED)
     new = copy(record)
+    new.wish, new.wish_told = request, record.state is State.PROCESSING
+    if record.state is not State.PROCESSING:
+        return finish(task, new, State.CANCELED, at, reason)
     new.cancel = reason
     return _requested(task, new, at, reason)
 
@@ -206,9 +232,23 @@ def _requested(task: Task, new: Record, at: float, reason: str) -> Step:
 
 
 def _purge(task: Task, record: Record, command: Purge, at: float, paused: float) -> Step:
+    if (already := repeated(command, record.wish, record.wish_told)) is not None:
+        return Step(record, already)
+    if command.seq is not None and command.seq != record.seq:
+        return Step(record, _purged_already(record, command.seq))
     if record.state in FINAL:
         return _gone(task, record, at)
-    return _end_early(task, record, at, "purged")
+    return _end_early(task, record, at, PURGED, command.request)
+
+
+def _purged_already(record: Record, seen: int) -> Said:
+    """What to say of a purge that names an earlier event: its first reply may have been lost."""
+    if record.seq == seen + 1:
+        if record.state is State.CANCELED and record.reason == PURGED:
+            return Said.APPLIED
+        if record.state is State.PROCESSING and record.cancel == PURGED:
+            return Said.REQUESTED
+    return Said.CHANGED
 
 
 def _expunge(task: Task, record: Record, command: Expunge, at: float, paused: float) -> Step:
@@ -225,6 +265,8 @@ def _replay(task: Task, record: Record, command: Replay, at: float, paused: floa
         return Step(record, Said.REPEATED)
     if record.state not in FINAL:
         return Step(record, Said.LIVE)
+    if command.seq not in (None, record.seq):
+        return Step(record, Said.CHANGED)
     if command.edit is not None and not task.readable:
         return Step(record, Said.UNSUPPORTED)  # what is not known here would be lost
     edit = edited(task, command.edit, command.delay)

@@ -156,6 +156,11 @@ class WorkerInfo(msgspec.Struct, kw_only=True):
     quiet: bool = False
     stop: bool = False
 
+    @property
+    def stopping(self) -> bool:
+        """True if it was ordered to stop, or says that it drains or leaves."""
+        return self.stop or self.beat.draining or self.beat.leaving
+
 
 class Schedule(msgspec.Struct, kw_only=True):
     """A recurring schedule, as the broker recorded it."""
@@ -165,3 +170,5 @@ class Schedule(msgspec.Struct, kw_only=True):
     last: float  # UTC seconds of the last slot, or of the first sight
     rule: str = ""  # in words that ``xqueue_core.recurring.rules.parse`` reads
     seen: float = 0.0  # when a worker last announced it or put a slot
+    #: UTC seconds of the last slot that a worker put; 0: none yet; None: that is not told.
+    fired: float | None = None

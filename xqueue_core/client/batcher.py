@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from xqueue_core.client.background import in_background
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -26,10 +28,21 @@ class Batcher(Generic[T, R]):
         flush: sends one batch; called again only when it has returned.
         size: most items in a batch.
         capacity: most items that wait; beyond it :meth:`add` waits for room (the brake).
+        closed: what callers are told of their item who wait at the close, or come later: an
+            error, or the answer if it is known by then.
     """
 
-    def __init__(self, flush: Flush[T, R], *, size: int = 500, capacity: int = 10_000) -> None:
+    def __init__(
+        self,
+        flush: Flush[T, R],
+        *,
+        closed: Callable[[T], R | Exception],
+        size: int = 500,
+        capacity: int = 10_000,
+    ) -> None:
         self._flush = flush
+        self._closed = closed
+        self._over = False
         self._size = size
         self._capacity = capacity
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
@@ -50,18 +63,25 @@ class Batcher(Generic[T, R]):
 
         An item whose caller is cancelled before its batch was made is not sent.
         """
-        while len(self._waiting) >= self._capacity:
+        while self._full:
             await self._have_room()
         return await self.send(item)
+
+    @property
+    def _full(self) -> bool:
+        return len(self._waiting) >= self._capacity and not self._over
 
     def send(self, item: T) -> asyncio.Future[R]:
         """Send one item, without the brake; the answer comes as a future."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        if self._over:
+            self._refuse(item, future)
+            return future
         self._waiting.append((item, future))
         if self._sender is None:
             # A task of its own: a caller that is cancelled must not take others along. It
             # starts after the callers that are ready now, whose items thus go with this one.
-            self._sender = asyncio.create_task(self._send_all())
+            self._sender = in_background(self._send_all())
         return future
 
     async def add_many(self, items: Iterable[T]) -> list[R | Exception]:
@@ -69,7 +89,7 @@ class Batcher(Generic[T, R]):
         answers: list[asyncio.Future[R]] = []
         try:
             for item in items:
-                while len(self._waiting) >= self._capacity:
+                while self._full:
                     await self._have_room()
                 answers.append(self.send(item))
             for answer in answers:
@@ -84,29 +104,29 @@ class Batcher(Generic[T, R]):
 
     async def drained(self) -> None:
         """Wait until nothing waits or is under way."""
-        while self._sender is not None:
+        while self._sender is not None and not self._sender.done():
             await asyncio.wait([self._sender])
 
     async def close(self) -> None:
-        """Cancel what is under way, and every waiting caller."""
+        """Cancel what is under way; whoever waits, or comes later, is told that it is closed."""
+        self.abandon()
         if self._sender is not None:
-            self._sender.cancel()
             await asyncio.wait([self._sender])
-        for _, answer in self._waiting:
-            answer.cancel()
-        for room in self._room:
-            room.cancel()
-        self._waiting.clear()
 
     def abandon(self) -> None:
         """:meth:`close`, without a wait for the end."""
+        self._over = True
         if self._sender is not None:
             self._sender.cancel()
-        for _, answer in self._waiting:
-            answer.cancel()
-        for room in self._room:
-            room.cancel()
+        for item, answer in self._waiting:
+            self._refuse(item, answer)
         self._waiting.clear()
+        self._offer_room(len(self._room))
+
+    def _refuse(self, item: T, answer: asyncio.Future[R]) -> None:
+        if not answer.done():
+            _tell(answer, self._closed(item))
+            answer.exception()  # it was seen, even if the caller is gone by now
 
     async def _have_room(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -147,18 +167,21 @@ class Batcher(Generic[T, R]):
         try:
             answers = await self._flush([item for item, _ in batch])
         except asyncio.CancelledError:
-            for _, future in batch:
-                future.cancel()
+            for item, future in batch:
+                self._refuse(item, future)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers' to handle
             answers = [error] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+            if not future.done():
+                _tell(future, answer)
+
+
+def _tell(future: asyncio.Future[R], answer: R | Exception) -> None:
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 def _outcome(answer: asyncio.Future[Any]) -> Any:

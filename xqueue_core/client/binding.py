@@ -17,8 +17,17 @@ from typing import Annotated, Any, Union
 
 import msgspec
 
+from xqueue_core.client.forms import refuse_formless
 from xqueue_core.errors import ConfigError, InvalidTask
-from xqueue_core.payload import JSON, Serializers, dec_hook, decode_json, encode_json, json_decoder
+from xqueue_core.payload import (
+    JSON,
+    Serializer,
+    Serializers,
+    dec_hook,
+    decode_json,
+    encode_json,
+    json_decoder,
+)
 
 #: Stands for an argument that was not given: the function's own default then applies.
 _MISSING: Any = object()
@@ -59,6 +68,11 @@ class Binding:
             self._result = _result_decoder(self.hint("return"))
             self._names = {}  # the locals of whoever declared it need not be kept
 
+    @property
+    def takes_any(self) -> bool:
+        """True if the function takes arguments of any name, by ``**``."""
+        return self._rest is not None
+
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The given arguments by name, defaults left out. Raises InvalidTask, as Python would."""
         if not args:
@@ -86,7 +100,7 @@ class Binding:
             self._refuse_bytes(arguments)
             payload = encode_json(arguments)
         else:
-            payload = serializers.of(content_type).encode(arguments)
+            payload = _encoded(arguments, serializers.of(content_type))
         return payload, self.decode(payload, content_type, serializers)
 
     def _refuse_bytes(self, arguments: Mapping[str, Any]) -> None:
@@ -103,7 +117,7 @@ class Binding:
             struct = decode_json(payload, decoders.arguments)
             rest = decode_json(payload, _object_decoder) if self._rest else {}
         else:
-            decoded = serializers.of(content_type).decode(payload, self.names)
+            decoded = _decoded(payload, self.names, serializers.of(content_type))
             struct = _converted(decoded, decoders.struct)
             rest = dict(decoded) if self._rest else {}
         arguments = {
@@ -144,6 +158,15 @@ class Binding:
         hint = getattr(source, "__annotations__", {}).get(name, Any)
         return _resolve(hint, getattr(source, "__globals__", {}), self._names)
 
+    @property
+    def known(self) -> bool:
+        """True if it is known what the annotations mean."""
+        return self._decoders is not None
+
+    def check_json(self) -> None:
+        """Raise ConfigError for an argument that JSON cannot have, or cannot be resolved."""
+        refuse_formless(self._function.__qualname__, self.resolved().required)
+
     def resolved(self) -> _Decoders:
         """What the annotations mean. Raises ConfigError if they name what there is not."""
         if self._decoders is None:
@@ -163,6 +186,10 @@ class _Decoders:
         rest = binding._rest
         hints = {one.name: binding.hint(one.name) for one in binding._parameters}
         fields = [_field(one, hints[one.name]) for one in binding._parameters]
+        #: Of the parameters that must be given.
+        self.required = {
+            one.name: hints[one.name] for one in binding._parameters if one.default is one.empty
+        }
         self.texts = frozenset(name for name, hint in hints.items() if _only_text(hint))
         self.rest = binding.hint(rest.name) if rest is not None else Any
         try:
@@ -237,11 +264,12 @@ def _check_self(parameters: Sequence[Parameter], function: Callable[..., Any]) -
     """Refuse a method: there is no object to call it on in a worker."""
     first = parameters[0] if parameters else None
     if first is not None and first.name in ("self", "cls") and first.annotation is first.empty:
-        where = getattr(function, "__qualname__", function)
-        raise ConfigError(
-            f"`{first.name}` of {where}() would be an argument of the task: a handler is a "
-            f"function, not a method; declare it outside of the class"
-        )
+        where = str(getattr(function, "__qualname__", function))
+        inside = where.rpartition(".")[0]
+        fix = "a handler is a function, not a method; declare it outside of the class"
+        if not inside or inside.endswith("<locals>"):  # no method, but a habit from elsewhere
+            fix = "to be given the context, write `ctx: Context` in its place"
+        raise ConfigError(f"`{first.name}` of {where}() would be an argument of the task: {fix}")
 
 
 def _check_contexts(
@@ -291,3 +319,30 @@ def _complete(found: object) -> bool:
 
 def _shown(hint: Any) -> str:
     return repr(hint.__forward_arg__ if isinstance(hint, typing.ForwardRef) else hint)
+
+
+def _encoded(arguments: Mapping[str, Any], serializer: Serializer) -> bytes:
+    """The payload. Raises InvalidTask, whatever the serializer raises: it may be anybody's."""
+    try:
+        payload: object = serializer.encode(arguments)
+    except InvalidTask:
+        raise
+    except Exception as error:
+        raise InvalidTask(f"cannot be encoded as {serializer.content_type}: {error}") from error
+    if not isinstance(payload, bytes):
+        kind = type(payload).__name__
+        raise InvalidTask(f"the serializer of {serializer.content_type} made {kind}, not bytes")
+    return payload
+
+
+def _decoded(payload: bytes, names: Sequence[str], serializer: Serializer) -> Mapping[str, Any]:
+    """The arguments again. Raises InvalidTask, as above."""
+    try:
+        decoded: object = serializer.decode(payload, names)
+    except InvalidTask:
+        raise
+    except Exception as error:
+        raise InvalidTask(f"this is no {serializer.content_type}: {error}") from error
+    if not isinstance(decoded, Mapping) or not all(isinstance(name, str) for name in decoded):
+        raise InvalidTask(f"the serializer of {serializer.content_type} gave no names and values")
+    return decoded

@@ -82,11 +82,17 @@ def _given(values: dict[str, Any]) -> str:
 
 
 def make_task(
-    id: Id, lane: str, payload: bytes, options: TaskOptions, *, content_type: str = JSON
+    id: Id,
+    lane: str,
+    payload: bytes,
+    options: TaskOptions,
+    *,
+    content_type: str = JSON,
+    kind: type[Task] = Task,
 ) -> Task:
     """The envelope. Raises PayloadTooLarge beyond what any backend takes."""
     check_size(payload)
-    return Task(
+    return kind(
         id=id.id,
         lane=lane,
         payload=payload,

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from xqueue_core.calls import Accepted, Put
+from xqueue_core.client.again import safe
 from xqueue_core.client.call import Call, listed
 from xqueue_core.client.elsewhere import Elsewhere, on_trio
+from xqueue_core.client.plugs import MakePlugged
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.client.session import Connect, Session, Sessions
+from xqueue_core.errors import Unknown
 from xqueue_core.handle import Decode, Handle, any_json
 from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import Uuid7
@@ -24,13 +27,22 @@ class Client:
     Args:
         connect: opens a connection on the running event loop.
         retrying: how calls to the broker are repeated.
+        plugged: makes the plugins, if the settings name any.
     """
 
-    def __init__(self, connect: Connect, retrying: Retrying | None = None) -> None:
-        self._connect, self._retrying = connect, retrying or Retrying()
-        self._sessions = Sessions(self._connect, self._retrying)
+    def __init__(
+        self,
+        connect: Connect,
+        retrying: Retrying | None = None,
+        plugged: MakePlugged | None = None,
+    ) -> None:
+        self._connect, self._retrying, self._plugged = connect, retrying or Retrying(), plugged
+        self._sessions = self._new_sessions()
         self.uuid = Uuid7()
         self.elsewhere = Elsewhere()  # for plain code, and callers on trio
+
+    def _new_sessions(self) -> Sessions:
+        return Sessions(self._connect, self._retrying, self._plugged)
 
     @property
     def session(self) -> Session:
@@ -51,9 +63,12 @@ class Client:
         answers = await self.session.submit_many([call.task for call in wanted])
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         if errors:
+            unknown = sum(isinstance(error, Unknown) for error in errors)
+            refused, taken = len(errors) - unknown, len(answers) - len(errors)
             errors[0].add_note(
-                f"{len(errors)} of {len(answers)} tasks were not accepted, the others were; "
-                f"submitting the same calls again is safe: each has its id"
+                f"of {len(answers)} tasks {taken} were accepted, {refused} were not, and of "
+                f"{unknown} it is unknown; submitting the same calls again is "
+                f"{safe([call.task for call in wanted])}, as each has its id"
             )
             raise errors[0]
         return [
@@ -70,7 +85,7 @@ class Client:
     def set_aside(self) -> Iterator[None]:
         """Within, nothing is open; what is opened within is closed at the end, on every loop."""
         sessions, elsewhere = self._sessions, self.elsewhere
-        self._sessions, self.elsewhere = Sessions(self._connect, self._retrying), Elsewhere()
+        self._sessions, self.elsewhere = self._new_sessions(), Elsewhere()
         try:
             yield
         finally:
@@ -81,7 +96,7 @@ class Client:
     async def close(self) -> None:
         """Close what is open on the running event loop; on trio, what is open elsewhere."""
         if on_trio():
-            await self.elsewhere.close(self._sessions.close)
+            await self.elsewhere.close(self._sessions.end)
         else:
             await self._sessions.close()
 

@@ -97,16 +97,17 @@ class Declares(Recurs):
                 same key ...
             key_concurrency: ... this many run at once, in all workers together.
             retry: when to retry, and after how long.
-            content_type: ``application/octet-stream`` for a handler with one argument of bytes.
+            content_type: form of the payload, instead of JSON: ``application/octet-stream`` for a
+                handler with one argument of bytes; any other is that of an installed serializer.
             isolation: ``"process"`` runs each task in a child process, which is killed at its
                 time-out or when it is canceled; ``docs/isolation.md`` says what that costs.
             max_memory: how much a child may allocate (MiB, 32 or more), with its interpreter.
             options: defaults of its tasks, see :meth:`Submitter.options`.
 
         Raises:
-            ConfigError: an option is unknown or out of range, ``retry`` is no policy, a context
-                is not the first parameter, the name is taken, or another type in the lane
-                declares another ``max_concurrency``.
+            ConfigError: an option is unknown or out of range, ``retry`` is no policy, an argument
+                has a type without a JSON form, a context is not the first parameter, the name is
+                taken, or another type in the lane declares another ``max_concurrency``.
         """
         names = visible(sys._getframe(1))
 

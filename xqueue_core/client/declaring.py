@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import string
 from collections.abc import Callable, Collection, Mapping
 from types import FrameType
@@ -14,13 +15,16 @@ from xqueue_core.client.options import count, declared
 from xqueue_core.errors import ConfigError, InvalidTask, UnknownType
 from xqueue_core.handlers import HandlerSpec, RetryPolicy
 from xqueue_core.ids import check_type
-from xqueue_core.payload import JSON, Serializers
+from xqueue_core.loading import loading
+from xqueue_core.payload import BYTES, JSON, Serializers
 
 #: Largest limit (tasks at once).
 LARGEST_LIMIT = 1_000_000
 #: Bounds of a child's memory (MiB): an interpreter with an app in it needs some itself.
 LEAST_MEMORY = 32
 LARGEST_MEMORY = 1 << 30
+
+_CONTENT_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 
 
 class Declarations(dict[str, HandlerSpec]):
@@ -79,18 +83,15 @@ def make_spec(
     ``names`` are those visible where the function was declared.
     """
     is_async = _check_function(function)
+    # First of all: what was written by another product's habits is wrong in more than one way.
+    defaults = declared(options)
     _check_retry(retry)
     _check_isolation(isolation, max_memory)
     if name is None and function.__name__ == "<lambda>":
         raise ConfigError("a lambda has no name: give it one, name=...")
     type_ = check_type(function.__name__ if name is None else name, ConfigError)
     binding = Binding(function, names)
-    serializers = Serializers()
-    if content_type != JSON:
-        try:
-            serializers.of(content_type)
-        except InvalidTask as error:
-            raise ConfigError(str(error)) from error
+    serializers = _serializers(content_type)
     for option, value in (
         ("max_concurrency", max_concurrency),
         ("key_concurrency", key_concurrency),
@@ -98,13 +99,13 @@ def make_spec(
         if value is not None:
             count(option, value, ConfigError, 1, LARGEST_LIMIT)
     _check_key(type_, key, key_concurrency, binding.names)
-    return HandlerSpec(
+    spec = HandlerSpec(
         name=type_,
         lane=type_ if lane is None else check_type(lane, ConfigError),
         function=function,
         is_async=is_async,
         takes_context=binding.takes_context,
-        options=declared(options),
+        options=defaults,
         retry=retry or RetryPolicy(),
         max_concurrency=max_concurrency,
         key=key,
@@ -115,6 +116,24 @@ def make_spec(
         isolation=isolation,
         max_memory=max_memory,
     )
+    if binding.known:  # what is defined further down is looked for when the app is first opened
+        spec.check_types()
+    return spec
+
+
+def _serializers(content_type: str) -> Serializers:
+    """With the one for this content type, of a plugin if it is not built in."""
+    if content_type in (JSON, BYTES):
+        return Serializers()
+    given: object = content_type
+    if not isinstance(given, str) or not _CONTENT_TYPE.fullmatch(given):
+        raise ConfigError(
+            f"content_type is a media type such as 'application/msgpack', not {content_type!r}"
+        )
+    with loading:
+        from xqueue_core.plugins import load_serializer
+
+        return Serializers(load_serializer(content_type))
 
 
 def unknown_type(name: str, known: Collection[str]) -> UnknownType:
@@ -124,6 +143,14 @@ def unknown_type(name: str, known: Collection[str]) -> UnknownType:
     if near:
         text += f"; did you mean {near[0]!r}?"
     return UnknownType(f"{text} (known: {', '.join(sorted(known)) or 'none'})")
+
+
+def keywords_only(name: str, spec: HandlerSpec | None) -> InvalidTask:
+    """The error for positional arguments of a task that is submitted by the name of its type."""
+    given = ", ".join(f"{one}=..." for one in spec.binding.names) if spec is not None else "a=..."
+    return InvalidTask(
+        f"by name a task takes keywords only: app.submit({name!r}{', ' if given else ''}{given})"
+    )
 
 
 def _check_function(function: Any) -> bool:
@@ -164,12 +191,24 @@ def _check_isolation(isolation: object, max_memory: int | None) -> None:
 
 
 def _check_key(
-    type_: str, key: str | None, key_concurrency: int | None, names: Collection[str]
+    type_: str, key: object, key_concurrency: int | None, names: Collection[str]
 ) -> None:
     if key is None:
         if key_concurrency is not None:
             raise ConfigError(f"type {type_!r} has a key_concurrency, but no key")
         return
+    if not isinstance(key, str):
+        example = "{" + next(iter(names), "user_id") + "}"
+        raise ConfigError(
+            f"the key of type {type_!r} is a template over its arguments, not {key!r}: write "
+            f'`key="{example}"`'
+        )
+    if key in names:
+        # Every task would have this one key, so that they would wait for each other.
+        raise ConfigError(
+            f"the key {key!r} of type {type_!r} is the same for every task: for the argument "
+            f'write `key="{{{key}}}"`'
+        )
     try:
         fields = [field for _, field, _, _ in string.Formatter().parse(key) if field is not None]
     except ValueError as error:

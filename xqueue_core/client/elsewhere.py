@@ -9,10 +9,13 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from xqueue_core.client import waits
+from xqueue_core.client.closed import closed
 from xqueue_core.client.streams import END, Stream
 from xqueue_core.connect import ProcessLock
 from xqueue_core.errors import Unsupported
@@ -47,7 +50,7 @@ class Elsewhere:
 
     async def run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Await ``call()`` there. On trio only; cancelling this cancels it there."""
-        return await waits.on_trio(self._begun(call))
+        return await waits.on_trio(call, self._begun)
 
     def stream(self, make: Callable[[], AsyncIterator[T]]) -> AsyncIterator[T]:
         """The items of an async iterator that lives there. On trio only.
@@ -66,7 +69,7 @@ class Elsewhere:
         if loop is None:
             return
         try:
-            await waits.on_trio(asyncio.run_coroutine_threadsafe(ending(), loop))
+            await waits.on_trio(ending, lambda call: asyncio.run_coroutine_threadsafe(call(), loop))
         finally:
             loop.call_soon_threadsafe(loop.stop)
 
@@ -138,26 +141,44 @@ class Elsewhere:
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> concurrent.futures.Future[R]:
         """Have ``call()`` awaited there; on this loop, or not at all, if one is given."""
-        with self._lock.own():  # what begins before a close is ended by it
-            if loop is not None and not self._has(loop):
-                raise waits.closed()
-            return asyncio.run_coroutine_threadsafe(call(), loop or self._started())
+        while True:
+            there = loop or self._started()
+            with self._lock.own():  # what begins before a close is ended by it
+                if self._has(there):
+                    return asyncio.run_coroutine_threadsafe(call(), there)
+            if loop is not None:
+                raise closed()
 
     def _has(self, loop: asyncio.AbstractEventLoop) -> bool:
         return loop is self._loop and self._pid == os.getpid()
 
     def _started(self) -> asyncio.AbstractEventLoop:
+        if (own := self._own()) is not None:
+            return own
+        nobodys = Context()  # a loop keeps that in which it was made
+        loop = nobodys.run(asyncio.new_event_loop)
+        thread = threading.Thread(target=_serve, args=(loop,), name="xqueue-client", daemon=True)
+        # Without the lock, for this waits until the thread runs: whatever the garbage collector
+        # ends there meanwhile may need it. Of those that start one at once the first is kept.
+        try:
+            nobodys.run(thread.start)
+        except BaseException:
+            loop.close()
+            raise
+        with self._lock.own():
+            if (own := self._own()) is None:
+                self._loop, self._thread, self._last = loop, thread, thread
+                self._streams = set()
+                return loop
+        loop.call_soon_threadsafe(loop.stop)
+        return own
+
+    def _own(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of this process, if there is one."""
         with self._lock.own():
             if self._pid != os.getpid():
                 self._inherited += [self._loop, self._thread]
                 self._loop, self._thread, self._pid = None, None, os.getpid()
-            if self._loop is None:
-                loop, self._streams = asyncio.new_event_loop(), set()
-                self._thread = threading.Thread(
-                    target=_serve, args=(loop,), name="xqueue-client", daemon=True
-                )
-                self._thread.start()
-                self._loop, self._last = loop, self._thread
             return self._loop
 
     def _given_up(
@@ -183,9 +204,12 @@ class Elsewhere:
         return (loop, thread, ending) if mine else (None, None, ending)
 
     def _leave(self, stream: Stream[Any], loop: asyncio.AbstractEventLoop) -> None:
-        """Have the stream ended there, by whichever thread; not in a child that inherited it."""
-        with self._lock.own():
-            if self._has(loop):
+        """Have the stream ended there, by whichever thread; not in a child that inherited it.
+
+        Without the lock: the garbage collector comes here anywhere, also where it is waited for.
+        """
+        if self._has(loop):
+            with suppress(RuntimeError):  # it was closed meanwhile, and ended its streams before
                 loop.call_soon_threadsafe(stream.leave)
 
 
@@ -205,7 +229,10 @@ class _Streamed(AsyncIterator[T]):
             self._loop = self._elsewhere._started()
             self._stream.among = self._elsewhere._streams
         try:
-            item = await waits.on_trio(self._elsewhere._begun(self._stream.step, self._loop))
+            loop = self._loop
+            item = await waits.on_trio(
+                self._stream.step, lambda call: self._elsewhere._begun(call, loop)
+            )
         except BaseException:
             self._end()
             raise
@@ -293,20 +320,22 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     # What waits at the end of the process, or in a parent at a fork, is never collected: nothing
     # clears the frame of a daemon thread. Else Python would complain of tasks that are pending.
     pending: set[asyncio.Task[Any]] = set()
+    nobodys = Context()  # not that of whoever begins the task, which may outlive his request
 
     def kept(loop: asyncio.AbstractEventLoop, coroutine: Any, /, **more: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **more)
         pending.add(task)
-        task.add_done_callback(pending.discard)
+        task.add_done_callback(pending.discard, context=nobodys)
         return task
 
     loop.set_task_factory(kept)
     try:
         loop.run_forever()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.wait(left) if left else asyncio.sleep(0))
+        loop.run_until_complete(asyncio.sleep(0))
+        while left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()

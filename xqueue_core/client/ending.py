@@ -8,13 +8,24 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from xqueue_core.client.still import UNTIL
 from xqueue_core.errors import TaskCanceled, TaskFailed, TaskTimedOut, XQueueError
 from xqueue_core.task import Failure, State
 from xqueue_core.views import TaskInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
     from xqueue_core.client.session import Session
     from xqueue_core.connect import Connection
+
+    class HasId(Protocol):
+        """A handle."""
+
+        @property
+        def id(self) -> str: ...
+
 
 #: Longest look, after a wait has timed out, at what the task waits for (seconds).
 LOOK = 0.5
@@ -78,6 +89,14 @@ def _attempts(info: TaskInfo) -> str:
     return f" (attempt {info.attempt} of {info.task.max_retry + 1})"
 
 
+async def those(session: Session, handles: Sequence[HasId], timeout: float | None) -> str:
+    """What to say of some that have not ended in time: of the first of them all there is."""
+    first = await unfinished(session, handles[0].id, timeout)
+    if len(handles) == 1:
+        return first
+    return f"{len(handles)} tasks have not ended within {timeout} s; {first}"
+
+
 async def unfinished(session: Session, id: str, timeout: float | None) -> str:
     """What to say of a task that has not ended in time: its state, and whether anybody serves it.
 
@@ -101,10 +120,9 @@ class _Served:
 
     async def __call__(self, connection: Connection) -> str:
         """What to say if none does; "" if one does."""
-        from xqueue_core.settings import masked
-
+        if connection.idle is not None and connection.idle() is not None:
+            return f", and {UNTIL}"
         workers = await connection.faces.needed("view").workers()
         if any(one.alive and self._lane in one.beat.lanes for one in workers):
             return ""
-        where = masked(connection.settings.url)
-        return f", and no live worker serves its lane {self._lane!r} on {where}"
+        return f", and no live worker serves its lane {self._lane!r} on {connection.where}"

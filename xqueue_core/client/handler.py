@@ -11,6 +11,7 @@ from xqueue_core.client.elsewhere import on_any_loop
 from xqueue_core.client.options import SubmitOptions, TaskOptions
 from xqueue_core.client.sync.handler import SyncSubmitter
 from xqueue_core.errors import ConfigError
+from xqueue_core.foreign import SUBMITTING, tells
 from xqueue_core.handle import Handle
 from xqueue_core.handlers import HandlerSpec
 from xqueue_core.ids import make_id
@@ -37,6 +38,7 @@ class Home(Protocol):
         """
 
 
+@tells(SUBMITTING)
 class Submitter(Generic[P, R]):
     """Submits tasks of one type with given options.
 
@@ -72,11 +74,13 @@ class Submitter(Generic[P, R]):
         Raises:
             InvalidTask: the arguments do not fit the handler, or cannot be encoded.
             PayloadTooLarge: encoded, they are too large.
-            ConfigError: the settings are wrong, the type is live in another lane, or it was
-                declared on :class:`Tasks` that no app includes, or more than one.
+            ConfigError: the settings are wrong, the type is live in another lane, or was moved
+                to one since it was declared here, or it was declared on :class:`Tasks` that no
+                app includes, or more than one.
             Unsupported: the broker cannot do what the options ask for.
             Unavailable: the broker could not be reached for 30 s; nothing was accepted.
-            Unknown: no answer came; submitting again under the same id is safe.
+            Unknown: no answer came; submitting again under the same id is safe, and the message
+                says for how long.
         """
         client, _ = self._home.submits(self._declared)
         return await client.submit(self.call(*args, **kwargs))

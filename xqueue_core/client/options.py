@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 from xqueue_core.calls import Edit
 from xqueue_core.errors import ConfigError, InvalidTask
+from xqueue_core.foreign_options import Whose, option_hint
 from xqueue_core.payload import check_size
 from xqueue_core.task import RESULT_TTL
 
@@ -18,6 +19,8 @@ from xqueue_core.task import RESULT_TTL
 LONGEST = 10 * 365 * 86_400.0
 #: Most retries of one task.
 MOST_RETRIES = 10_000
+#: Most characters of a wrong value in a message.
+SHOWN = 80
 #: Longest unique key and concurrency key (characters).
 LONGEST_KEY = 512
 #: Largest sum of the lengths of all header names and values (characters).
@@ -142,6 +145,16 @@ def check_edit(edit: Edit | None, delay: float) -> None:
         check_size(payload)
 
 
+def check_time(delay: object, run_at: object) -> tuple[float, float | None]:
+    """Delay (0 if there is none) and moment of a new time. Raises InvalidTask naming the wrong."""
+    if (delay is None) == (run_at is None):
+        given = "both were" if run_at is not None else "neither was"
+        raise InvalidTask(f"a new time is `delay` or `run_at`, and {given} given")
+    if delay is not None:
+        return _CHECKS["delay"]("delay", delay, InvalidTask), None
+    return 0.0, _CHECKS["run_at"]("run_at", run_at, InvalidTask)
+
+
 _Error = type[ConfigError] | type[InvalidTask]
 _Check = Callable[[str, Any, _Error], Any]
 
@@ -154,6 +167,8 @@ def _checked(
         if (check := _CHECKS.get(name)) is None:
             if not known and name in DECLARED:
                 raise error(f"option {name!r} is for a type: give it to @app.task({name}=...)")
+            if hint := option_hint(name, value, Whose.TYPE if known else Whose.TASK):
+                raise error(f"unknown option {name!r}, {hint}")
             raise error(f"unknown option {alternatives(name, known or _CHECKS)}")
         checked[name] = check(name, value, error)
     return checked
@@ -167,6 +182,14 @@ def alternatives(name: str, known: Collection[str]) -> str:
     near = near or difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     return f"{name!r}{hint} (known: {', '.join(names)})"
+
+
+def misplaced(name: str, value: object) -> str:
+    """What to write for an option, ours or another product's, that stands among the arguments of
+    a task; ``""`` if it is none."""
+    if name in _CHECKS:
+        return f"which is an option: write `handler.options({name}=...).submit(...)`"
+    return option_hint(name, value, Whose.BOTH)
 
 
 def count(name: str, value: Any, error: _Error, least: int, most: int) -> int:
@@ -192,6 +215,12 @@ def _duration(*, above: bool = False, none: bool = False) -> _Check:
         if isinstance(value, datetime) and name == "delay":
             raise error(
                 f"option 'delay' is how long to wait; for a moment write run_at={value!r} instead"
+            )
+        if type(number) not in (int, float):
+            or_none = ", a timedelta or None" if none else " or a timedelta"
+            raise error(
+                f"option {name!r} must be a number of seconds{or_none}, not {value!r} (a "
+                f"{type(value).__name__})"
             )
         raise error(
             f"option {name!r} must be {'above' if above else 'from'} 0 to {LONGEST:.0f} seconds"
@@ -234,10 +263,18 @@ def encodable(value: str) -> bool:
     return True
 
 
+def shortened(value: object) -> str:
+    """What was given, for a message: it may be long, and from somebody else."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+
+
 def _key(name: str, value: Any, error: _Error) -> str | None:
     if value is None or (isinstance(value, str) and 0 < len(value) <= LONGEST_KEY):
         return None if value is None else text(name, value, error)
-    raise error(f"option {name!r} must be a text of 1 to {LONGEST_KEY} characters, not {value!r}")
+    raise error(
+        f"option {name!r} must be a text of 1 to {LONGEST_KEY} characters, not {shortened(value)}"
+    )
 
 
 def _id(name: str, value: Any, error: _Error) -> str | None:

@@ -35,18 +35,26 @@ class Retrying:
 
     Attributes:
         runtime: clock, randomness and sleep.
-        deadline: seconds after which no further try begins, and the one under way is given up.
+        deadline: seconds after which no further try begins.
+        grace: seconds for which the one that is under way then may go on before it is given up.
         policy: how long to wait between tries.
     """
 
     runtime: Runtime = Runtime()
     deadline: float = DEADLINE
     policy: RetryPolicy = PAUSES
+    grace: float = 0.0
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which the last try has ended."""
+        return self.deadline + self.grace
 
     async def once(self, call: Callable[[], Awaitable[R]], until: float) -> R:
-        """One try, given up at ``until`` (by the clock): then ``Unknown`` is raised."""
+        """One try, given up ``grace`` after ``until`` (by the clock): then this raises Unknown."""
         try:
-            async with asyncio.timeout(max(until - self.runtime.clock(), 0.0)):
+            left = until - self.runtime.clock() + self.grace
+            async with asyncio.timeout(max(left, 0.0)):
                 return await call()
         except TimeoutError as error:
             raise Unknown("the broker did not answer before the deadline") from error
@@ -60,12 +68,22 @@ class Retrying:
         return self.runtime.clock() < until
 
     async def __call__(
-        self, call: Callable[[], Awaitable[R]], *, deadline: float | None = None
+        self,
+        call: Callable[[], Awaitable[R]],
+        *,
+        deadline: float | None = None,
+        changes: bool = False,
     ) -> R:
         """Repeat ``call`` while it raises Unavailable or Unknown.
 
         It must be safe to repeat. At the deadline the last error is raised: ``Unknown`` if any
         of the tries may have happened, else ``Unavailable``.
+
+        Args:
+            call: one try.
+            deadline: seconds instead of the usual ones.
+            changes: it changes something, so that another error tells nothing of it either once
+                a try may have happened: that is ``Unknown`` too.
         """
         until = self.runtime.clock() + (self.deadline if deadline is None else deadline)
         attempt, worst = 0, None
@@ -76,5 +94,9 @@ class Retrying:
             except (Unavailable, Unknown) as error:
                 if not isinstance(worst, Unknown) or isinstance(error, Unknown):
                     worst = error
+            except Exception as error:
+                if not changes or not isinstance(worst, Unknown):
+                    raise
+                raise Unknown(f"an earlier try may have been carried out; then: {error}") from error
             if not await self.pause(attempt, until):
                 raise worst

@@ -11,6 +11,7 @@ from xqueue_core.client.declares import Declares
 from xqueue_core.client.declaring import Declarations, source
 from xqueue_core.client.handler import Handler
 from xqueue_core.errors import ConfigError
+from xqueue_core.foreign import DECLARING, tells
 from xqueue_core.ids import check_type
 from xqueue_core.recurring.schedule import Recurring, Schedules
 
@@ -50,6 +51,7 @@ class Inclusion:
         return replace(declared, spec=spec, name=name, _call=None)
 
 
+@tells(DECLARING)
 class Tasks(Declares):
     """Task types and schedules that a library declares, for an app that it does not know.
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context
 from functools import partial
 from typing import Any
 
 from xqueue_core.abc import Notice
+from xqueue_core.client.background import in_background
 from xqueue_core.client.batcher import Batcher
+from xqueue_core.client.closed import closed
 from xqueue_core.client.retrying import Retrying
+from xqueue_core.client.still import Idle, refuse_in_vain
 from xqueue_core.connect import Connection
 from xqueue_core.errors import BrokerError, Refused, Unsupported
 from xqueue_core.handlers import RetryPolicy
@@ -73,7 +77,11 @@ class Watcher:
         self._retrying = retrying
         self._polls = polls
         self._waits: dict[str, _Wait] = {}
-        self._looks: Batcher[str, TaskInfo | None] = Batcher(self._look, capacity=1_000_000)
+        self._looks: Batcher[str, TaskInfo | None] = Batcher(
+            self._look, capacity=1_000_000, closed=lambda _: closed()
+        )
+        self._over = False
+        self._idle: Idle | None = None  # of the connection, once something was looked up
         self._round = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -84,8 +92,11 @@ class Watcher:
     async def ended(self, id: str) -> TaskInfo | None:
         """Wait until the task has ended or turned out a duplicate; None if it is unknown.
 
-        An outage of the broker only makes the wait longer, except at its very beginning.
+        An outage of the broker only makes the wait longer, except at its very beginning. Raises
+        NothingRuns in a rehearsal in which nothing runs it.
         """
+        if self._over:
+            raise closed()
         future: asyncio.Future[TaskInfo | None] = asyncio.get_running_loop().create_future()
         self._waits.setdefault(id, _Wait()).futures.add(future)
         try:
@@ -96,6 +107,8 @@ class Watcher:
                 await self._retrying.runtime.sleep(BEHIND)
                 if await self._looks.add(id) is None:
                     return None
+            if self._idle is not None:
+                await refuse_in_vain(self._idle, id, future, partial(self._looks.add, id))
             return await future
         finally:
             wait = self._waits.get(id)
@@ -105,21 +118,20 @@ class Watcher:
                     del self._waits[id]
 
     async def close(self) -> None:
-        """Stop. Callers that still wait are cancelled."""
-        await _cancelled(self._tasks)
+        """Stop. Callers that still wait are told so by Unavailable."""
+        tasks = list(self._tasks)
+        self.abandon()
+        await _cancelled(tasks)
         await self._looks.close()
-        for wait in self._waits.values():
-            for future in wait.futures:
-                future.cancel()
 
     def abandon(self) -> None:
         """:meth:`close`, without a wait for the end."""
+        self._over = True
         for task in self._tasks:
             task.cancel()
         self._looks.abandon()
         for wait in self._waits.values():
-            for future in wait.futures:
-                future.cancel()
+            wait.fail(closed())
 
     def _begin(self) -> None:
         if not self._tasks:
@@ -127,8 +139,8 @@ class Watcher:
             self._tasks = [self._spawn(self._listen()), self._spawn(self._poll())]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._stopped)
+        task = in_background(work)
+        task.add_done_callback(self._stopped, context=Context())
         return task
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
@@ -154,6 +166,7 @@ class Watcher:
 
     async def _find(self, ids: Sequence[str]) -> Sequence[TaskInfo | None]:
         connection = await self._connect()
+        self._idle = connection.idle
         found: Sequence[TaskInfo | None] = await connection.faces.needed("view").find(ids)
         return found
 

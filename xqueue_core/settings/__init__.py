@@ -10,19 +10,25 @@ This package imports pydantic: import it where settings are needed, not at the t
 that ``import xqueue_core`` loads.
 """
 
+from xqueue_core.settings.explaining import explain_section
 from xqueue_core.settings.loading import load_settings
 from xqueue_core.settings.model import Explained, Settings, explain
 from xqueue_core.settings.problems import masked
-from xqueue_core.settings.sections import backend_name, backend_settings
+from xqueue_core.settings.sections import backend_name, backend_settings, section_name
 from xqueue_core.settings.sources import SettingsWarning
+from xqueue_core.settings.unused import Unused, unused_sections
 
 __all__ = [
     "Explained",
     "Settings",
     "SettingsWarning",
+    "Unused",
     "backend_name",
     "backend_settings",
     "explain",
+    "explain_section",
     "load_settings",
     "masked",
+    "section_name",
+    "unused_sections",
 ]

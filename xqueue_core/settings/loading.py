@@ -13,6 +13,7 @@ from pydantic_settings import DotEnvSettingsSource
 
 from xqueue_core import plugins
 from xqueue_core.errors import ConfigError, UnknownSetting
+from xqueue_core.foreign_options import setting_hint
 from xqueue_core.settings import sources
 from xqueue_core.settings.model import FIELDS, Settings
 from xqueue_core.settings.problems import Known, config_error, nearest
@@ -83,7 +84,7 @@ def _known(found: sources.Values, sections: Collection[str] | None) -> sources.V
         elif one.lenient:
             warnings.warn(_ignored(one, sections), SettingsWarning, stacklevel=3)
         elif len(path) == 1:
-            errors.append(_unknown(one, sections))
+            errors.append(_unknown(one, sections, found))
     if errors:
         raise UnknownSetting("; ".join(errors))
     return known
@@ -94,17 +95,32 @@ def _plugin_sections() -> set[str]:
     return {info.name.replace("-", "_") for info in infos}
 
 
-def _unknown(one: Found, sections: Collection[str]) -> str:
+def _unknown(one: Found, sections: Collection[str], found: sources.Values) -> str:
     name = one.path[0]
     if name in sections:
         return f"setting {name!r} ({one.origin}) is a section: it needs keys, not a value"
     if one.value == {}:
+        inner = [path[1] for path in found if path[0] == name and len(path) > 1]
+        if name == "xqueue" and (hint := _unwrapped(inner, sections)):
+            return f"unknown section {name!r} ({one.origin}): {hint}"
         near = nearest(name, [*sections, *FIELDS])
         text = f"unknown section {name!r} ({one.origin}): no plugin of this name is installed"
+        hint = setting_hint(name, None)
     else:
         near = nearest(name, [*FIELDS, *sections])
         text = f"unknown setting {name!r} ({one.origin})"
+        hint = setting_hint(name, one.value)
+    if hint:
+        return f"{text}, {hint}"
     return f"{text}; did you mean {near!r}?" if near else text
+
+
+def _unwrapped(keys: Collection[str], sections: Collection[str]) -> str:
+    """How settings are written that stand in a section [xqueue], as other tools have it."""
+    wanted = [f"[{key}] for [xqueue.{key}]" for key in dict.fromkeys(keys) if key in sections]
+    if any(key in FIELDS for key in keys):
+        wanted.append("XQueue's own settings at the top of the file, in no section")
+    return f"write {', and '.join(wanted)}" if wanted else ""
 
 
 def _ignored(one: Found, sections: Collection[str]) -> str:

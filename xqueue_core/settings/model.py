@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import (
+    AfterValidator,
+    BaseModel,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -17,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from xqueue_core.settings.problems import shown
+from xqueue_core.settings.secrets import is_secret
 from xqueue_core.settings.sources import Values, from_mapping
 
 
@@ -34,6 +37,22 @@ def _listed(value: object) -> object:
     return value
 
 
+def _no_table(value: object) -> object:
+    if isinstance(value, dict):  # `[plugins.prometheus]`, say
+        name = next(iter(value), "name")
+        raise ValueError(
+            f"a list of names is wanted; a plugin's own settings stand in [{name}], not in "
+            f"[plugins.{name}]"
+        )
+    return value
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands there twice")
+    return names
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -43,6 +62,9 @@ _Seconds = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=Fals
 _Url = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*://")]
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 _Names = Annotated[tuple[_Name, ...], BeforeValidator(_listed), Field(min_length=1)]
+_Plugins = Annotated[
+    tuple[_Name, ...], BeforeValidator(_listed), BeforeValidator(_no_table), AfterValidator(_once)
+]
 _Level = Annotated[
     Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)
 ]
@@ -80,6 +102,9 @@ class Settings(BaseSettings):
     durability: Literal["process", "power"] = Field(
         default="process",
         description="What a submit survives: the death of a process, or a power cut.",
+    )
+    plugins: _Plugins = Field(
+        default=(), description="Names of plugins to use, each once; by default none."
     )
     app: str | None = Field(default=None, description="The app: `module:attr` or `file.py[:attr]`.")
 
@@ -247,14 +272,26 @@ class Explained(NamedTuple):
     origin: str
 
 
-def explain(settings: Settings) -> list[Explained]:
-    """Every setting, then every key of every section, in a stable order; secrets hidden."""
+def explain(
+    settings: Settings,
+    models: Callable[[str], type[BaseModel] | None] = lambda section: None,
+    without: Collection[str] = (),
+) -> list[Explained]:
+    """Every setting, then whatever is said in sections, in a stable order; secrets hidden.
+
+    Args:
+        models: a section's model, which tells what in it is a secret. Of a section without one
+            that is told by the names of its keys.
+        without: sections to leave out.
+    """
     origin = settings.origin
     lines = [
         Explained(name, shown(name, getattr(settings, name)), origin[name])
         for name in Settings.model_fields
         if name in FIELDS
     ]
-    keys = (one for path, one in settings._found.items() if len(path) > 1)
-    lines += [Explained(one.name, shown(one.name, one.value), one.origin) for one in keys]
+    for path, one in settings._found.items():
+        if len(path) > 1 and path[0] not in without:
+            value = "***" if is_secret(path[1:], models(path[0])) else shown(one.name, one.value)
+            lines.append(Explained(one.name, value, one.origin))
     return lines

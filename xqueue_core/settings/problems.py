@@ -5,14 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from xqueue_core.errors import ConfigError, UnknownSetting
 
-_SECRET = re.compile(r"pass(?:word|wd|phrase)?|secret|token|credential|(?:^|_)key$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"pass(?:word|wd|phrase)?|secret|token|credential|jaas|(?:^|_)(?:pwd|auth|sig|signature|dsn)$"
+    r"|(?:^|_|api|access)key$",
+    re.IGNORECASE,
+)
+#: The part of a URL behind its scheme that names hosts.
+_HOSTS = re.compile(r"^[^/?#]*")
+#: A host without a port, with one, or an IPv6 address.
+_PORT = re.compile(r"^[^:]*(?::\d*)?$|\](?::\d*)?$")
 _QUERY_ITEM = re.compile(r"([?&])([^=&#]*)=[^&#]*")
 
 
@@ -38,18 +46,28 @@ def shown(name: str, value: object) -> str:
 
 
 def masked(text: str) -> str:
-    """A URL without its secrets; any other text as it is.
+    """A URL without its secrets, also one with a mistake in it; any other text as it is.
 
     All before the last ``@`` counts as user and password, also where a character in it should
-    have been escaped and was not: hiding too much is the safe mistake.
+    have been escaped and was not, and so does what stands where a port should: hiding too much
+    is the safe mistake.
     """
     scheme, separator, rest = text.partition("://")
     if not separator:
-        return text
+        scheme, rest = "", text
     user, at, place = rest.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:***"
-    return _QUERY_ITEM.sub(_masked_item, f"{scheme}://{user}{at}{place}")
+    if at:
+        name, colon, _ = user.partition(":")
+        rest = f"{name}{':***' if colon else ''}@{place}"
+    elif separator:
+        rest = _HOSTS.sub(lambda hosts: _masked_ports(hosts[0]), rest, count=1)
+    return _QUERY_ITEM.sub(_masked_item, f"{scheme}{separator}{rest}")
+
+
+def _masked_ports(hosts: str) -> str:
+    return ",".join(
+        host if _PORT.search(host) else f"{host.partition(':')[0]}:***" for host in hosts.split(",")
+    )
 
 
 def _masked_item(item: re.Match[str]) -> str:
@@ -64,6 +82,43 @@ class Known(NamedTuple):
     #: What is allowed, in words; "" where the complaint itself says it.
     allowed: str = ""
     secret: bool = False
+
+
+#: What is wrong, in our words, by pydantic's name for it; `{}` names what it adds.
+_COMPLAINTS: Final = {
+    "string_pattern_mismatch": "it has not the form that is wanted",
+    "string_type": "it must be a text",
+    "string_too_short": "it must have at least {min_length} characters",
+    "string_too_long": "it must have at most {max_length} characters",
+    "int_type": "it must be a whole number",
+    "int_parsing": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_type": "it must be a number",
+    "float_parsing": "it must be a number",
+    "finite_number": "it must be finite",
+    "bool_type": "it must be true or false",
+    "bool_parsing": "it must be true or false",
+    "literal_error": "it must be {expected}",
+    "greater_than": "it must be above {gt}",
+    "greater_than_equal": "it must be {ge} or more",
+    "less_than": "it must be below {lt}",
+    "less_than_equal": "it must be {le} or less",
+    "tuple_type": "it must be a list",
+    "list_type": "it must be a list",
+    "dict_type": "it must be a table",
+    "missing": "it is missing",
+}
+
+
+def _complaint(item: ErrorDetails) -> str:
+    named = {
+        name: f"{one:.15g}" if isinstance(one, float) else one
+        for name, one in item.get("ctx", {}).items()
+    }
+    try:
+        return _COMPLAINTS[item["type"]].format_map(named)
+    except KeyError:  # a validator's own words
+        return item["msg"].removeprefix("Value error, ")
 
 
 def config_error(error: ValidationError, known: Callable[[tuple[str, ...]], Known]) -> ConfigError:
@@ -84,8 +139,9 @@ def config_error(error: ValidationError, known: Callable[[tuple[str, ...]], Know
             continue
         unknown = False
         value = "***" if where.secret else shown(where.name, item["input"])
-        given = "" if item["type"] == "missing" else f" = {value}"
-        complaint = item["msg"].removeprefix("Value error, ")
+        # Of what is wrong with several settings together, the value would be all of them.
+        given = "" if item["type"] == "missing" or not item["loc"] else f" = {value}"
+        complaint = _complaint(item)
         allowed = f" ({where.allowed})" if where.allowed else ""
         lines.append(f"{where.name}{given} ({where.origin}): {complaint}{allowed}")
     kind = UnknownSetting if unknown else ConfigError

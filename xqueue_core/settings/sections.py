@@ -1,19 +1,21 @@
-"""A backend's own settings: what its URL says, then what its section says."""
+"""A backend's own settings: what its URL says, and what its section says."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar, get_args
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote
 
-from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from xqueue_core.errors import ConfigError, UnknownSetting
 from xqueue_core.settings import sources
 from xqueue_core.settings.model import Settings
+from xqueue_core.settings.places import check_places
 from xqueue_core.settings.problems import Known, config_error, masked, nearest
+from xqueue_core.settings.secrets import holds_secret, model_keys
 from xqueue_core.settings.sources import Found, SettingsWarning
 
 M = TypeVar("M", bound=BaseModel)
@@ -35,28 +37,60 @@ def backend_settings(
 
     A model takes from the URL what it has a field for: ``host`` and ``port``, or ``hosts`` (each
     ``host:port``) where there may be several; ``username``, ``password``; ``path``, which is
-    relative after three slashes and absolute after four; and every key of the query by its own
-    name. The URL wins over the section: it is about this one broker.
+    relative after three slashes and absolute after four; ``scheme``; and every key of the query
+    by its own name. Where the broker is, ``scheme``, ``host``, ``port``, ``hosts`` and ``path``,
+    can be said by the URL alone; of the rest the URL wins over the section: it is about this one
+    broker.
+
+    A backend of several names, such as ``redis`` and ``rediss``, has one section for all of
+    them if its model names it: ``section: ClassVar[str] = "redis"``.
 
     Args:
         settings: the app's settings.
-        url: the one of its URLs that names this backend.
+        url: the one of its URLs that names this backend; ``""`` for a plugin, which has none.
         model: the backend's pydantic model.
-        section: name of its section; by default the backend's name.
+        section: name of its section; by default the model's, or else the backend's name.
 
     Raises:
         UnknownSetting: a key of the query or the section is not known.
-        ConfigError: a value has the wrong form, or the URL says what the backend cannot take.
+        ConfigError: a value has the wrong form, the URL says what the backend cannot take, or the
+            section says where the broker is; that names the URL to write.
 
     Warns:
         SettingsWarning: an environment variable of the section is not known; it is ignored.
     """
-    name = (section or backend_name(url)).replace("-", "_")
-    from_url = _from_url(url, name, set(_keys(model)))
-    found = sources.merged(iter([*settings.found(name).values(), *from_url]))
-    found = _known(found, model)
+    name = section_name(url, model) if section is None else section.replace("-", "_")
+    if section is None:
+        _check_section(settings, backend_name(url), name)
+    found = _known(said(settings, url, model, name), model)
+    if url:
+        check_places(settings, url, name, model_keys(model))
     data = sources.nested(found).get(name, {})
     return _validated(model, data, name, found)
+
+
+def section_name(url: str, model: type[BaseModel]) -> str:
+    """The section of the backend behind a URL: the one its model names, or that of its name."""
+    named: str | None = getattr(model, "section", None)
+    return (named or backend_name(url)).replace("-", "_")
+
+
+def _check_section(settings: Settings, backend: str, section: str) -> None:
+    """Raise ConfigError if something is said in the section of the backend's other name."""
+    other = backend.replace("-", "_")
+    found = [one for one in settings.found(other).values() if len(one.path) > 1]
+    if other != section and found:
+        origin = found[0].origin
+        raise ConfigError(
+            f"section {other!r} ({origin}): the settings of {backend}:// stand in the section "
+            f"[{section}], or in variables {sources.PREFIX}{section.upper()}__..."
+        )
+
+
+def said(settings: Settings, url: str, model: type[BaseModel], section: str) -> sources.Values:
+    """What URL and section say, each value with its origin. Raises as :func:`backend_settings`."""
+    from_url = _from_url(url, section, set(model_keys(model)))
+    return sources.merged(iter([*settings.found(section).values(), *from_url]))
 
 
 # -- the URL ---------------------------------------------------------------------------------
@@ -71,7 +105,7 @@ def _from_url(url: str, section: str, keys: set[str]) -> Iterator[Found]:
     rest, _, query = rest.partition("?")
     place, slash, path = rest.partition("/")
     user, _, hosts = place.rpartition("@")
-    said: dict[str, object] = {}
+    said: dict[str, object] = {"scheme": scheme.lower()} if "scheme" in keys else {}
     if user:
         username, colon, password = user.partition(":")
         said.update({"username": unquote(username)} if username else {})
@@ -117,44 +151,39 @@ def _query(query: str, origin: str, keys: set[str]) -> dict[str, object]:
 # -- the section -----------------------------------------------------------------------------
 
 
-def _keys(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Field by each name it may be given: its own, and its alias if that is one word."""
-    keys: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        keys[name] = field
-        if isinstance(field.alias, str):
-            keys[field.alias] = field
-    return keys
-
-
 def _known(found: sources.Values, model: type[BaseModel]) -> sources.Values:
     """What the model has a field for; the rest is an error, or from the environment a warning."""
     known, errors = {}, []
     for path, one in found.items():
-        wrong = _unknown_key(path[1:], model)
-        if wrong is None:
+        near = _near(path, model)
+        if near is None:
             known[path] = one
             continue
-        key, near = wrong
         if one.lenient:
-            hint = f"; did you mean {near.upper()} for {key.upper()}?" if near else ""
+            hint = f"; did you mean {_variable(near)}?" if near else ""
             text = f"{one.origin} is not a setting of {path[0]!r} and is ignored{hint}"
             warnings.warn(text, SettingsWarning, stacklevel=3)
         else:
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = f"; did you mean {near[-1]!r}?" if near else ""
             errors.append(f"unknown setting {one.name!r} ({one.origin}){hint}")
     if errors:
         raise UnknownSetting("; ".join(errors))
     return known
 
 
-def _unknown_key(path: tuple[str, ...], model: type[BaseModel]) -> tuple[str, str | None] | None:
-    """The first key that the model has no field for, and the nearest; None if all are known."""
+def _variable(path: tuple[str, ...]) -> str:
+    return sources.PREFIX + "__".join(path).upper()
+
+
+def _near(path: tuple[str, ...], model: type[BaseModel]) -> tuple[str, ...] | None:
+    """The path most probably meant where the model has no field for this; ``()`` if there is no
+    such, None if it has a field. The path begins with the section."""
     at: Any = model
-    for key in path:
-        keys = _keys(at)
+    for place, key in enumerate(path[1:], 1):
+        keys = model_keys(at)
         if key not in keys:
-            return key, nearest(key, keys)
+            near = nearest(key, keys)
+            return (*path[:place], near) if near else ()
         at = keys[key].annotation
         if not (isinstance(at, type) and issubclass(at, BaseModel)):
             return None
@@ -202,16 +231,11 @@ def _known_key(
     one = next(
         (found[p] for n in range(len(path), 0, -1) if (p := (name, *path[:n])) in found), None
     )
-    field = _keys(model).get(path[0]) if path else None
+    field = model_keys(model).get(path[0]) if path else None
+    origins = ", ".join(dict.fromkeys(one.origin for at, one in found.items() if len(at) > 1))
     return Known(
         name=".".join((name, *path)),
-        origin=one.origin if one else f"section {name!r}",
+        origin=one.origin if one else (not path and origins) or f"section {name!r}",
         allowed=(field.description or "") if field else "",
-        secret=field is not None and _holds_secret(field.annotation),
+        secret=field is not None and holds_secret(field.annotation),
     )
-
-
-def _holds_secret(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, SecretStr | SecretBytes):
-        return True
-    return any(_holds_secret(part) for part in get_args(annotation))

@@ -12,6 +12,7 @@ from xqueue_core.calls import (
     Capabilities,
     Declare,
     Did,
+    Locate,
     Order,
     Pause,
     Purge,
@@ -43,6 +44,7 @@ class Controller:
             Pause: self._pause,
             Resume: self._pause,
             Declare: self._declare,
+            Locate: self._locate,
             Announce: self._announce,
             Order: self._order,
         }
@@ -63,7 +65,8 @@ class Controller:
                     jobs.append((i, Job(command.id, command)))
                 elif type(command) in self._rules:
                     verdicts[i] = await self._rules[type(command)](command)
-                    carried_out.append(i)
+                    if not isinstance(command, Locate):
+                        carried_out.append(i)
             if jobs:
                 done = await self._apply([job for _, job in jobs])
                 for (i, _), applied in zip(jobs, done, strict=True):
@@ -128,6 +131,11 @@ class Controller:
                 return Verdict(Did.APPLIED)
         raise Unavailable(f"type {command.type}: its row kept changing; try again")
 
+    async def _locate(self, command: Locate) -> Verdict:
+        [row] = await self._records.load([f"type/{command.type}"])
+        known = layout.unpack(row, TypeRow)
+        return Verdict(Did.UNKNOWN) if known is None else Verdict(Did.APPLIED, of=known.lane)
+
     async def _live(self, lane: str, type_: str) -> bool:
         prefix = f"c/{lane}/{type_}/"
         counts = dict(await self._records.counts(prefix, "", 100))
@@ -166,7 +174,7 @@ def _renamed(job: Job, id: str) -> Any:
     """The same command for another task."""
     command = job.command
     if isinstance(command, Cancel):
-        return Cancel(id, command.reason)
+        return Cancel(id, command.reason, command.request)
     if isinstance(command, Replay):
         return Replay(id, command.request, command.edit, command.delay)
     return command
@@ -180,6 +188,7 @@ _DID = {
     Said.FINAL: Did.FINAL,
     Said.LIVE: Did.LIVE,
     Said.RUNNING: Did.RUNNING,
+    Said.CHANGED: Did.CHANGED,
     Said.UNKNOWN: Did.UNKNOWN,
     Said.INVALID: Did.INVALID,
     Said.UNSUPPORTED: Did.UNSUPPORTED,

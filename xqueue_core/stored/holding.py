@@ -16,7 +16,7 @@ from xqueue_core.stored import layout
 from xqueue_core.stored.layout import Mark, Orders, Unreadable, WorkerRow
 from xqueue_core.stored.leasing import HELD
 from xqueue_core.stored.records import ABSENT, ANY, Change, Group, Now, Row, Scan
-from xqueue_core.stored.tasks import ROUNDS, Job, Tasks
+from xqueue_core.stored.tasks import ROUNDS, Job, Tasks, stated
 from xqueue_core.task import HandBack, Record
 
 logger = logging.getLogger("xqueue.stored")
@@ -52,6 +52,11 @@ class Keeper:
 
     async def extend(self, beat: Beat, held: Sequence[Held]) -> BeatReply:
         """See :meth:`xqueue_core.abc.TaskQueue.extend`."""
+        recorded: list[str] = []
+        with stated(recorded):
+            return await self._extend(beat, held, recorded)
+
+    async def _extend(self, beat: Beat, held: Sequence[Held], recorded: list[str]) -> BeatReply:
         for _ in range(ROUNDS):
             seen = await self._look(beat.worker)
             known = layout.unpack(seen.worker, WorkerRow)
@@ -66,12 +71,14 @@ class Keeper:
                 )
             if beat.leaving:
                 await self._hand_back(seen.holds, held=frozenset(), answered=None)
+                recorded.append("hand-back")
                 if await self._forget(beat.worker, seen.version):
                     return BeatReply([Hold.LOST] * len(held))
             elif await self._renew(beat, held, seen):
                 break
         else:
             raise Unavailable(f"worker {beat.worker}: its heartbeat row kept changing; try again")
+        recorded.append("heartbeat")
         # A task may have been leased since the look only under a later call number.
         tokens = frozenset((one.id, one.token) for one in held)
         await self._hand_back(seen.holds, tokens, beat.answered)

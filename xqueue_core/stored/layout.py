@@ -26,7 +26,7 @@ many tasks wait in a key's line, ``h/<worker>`` for how many a worker holds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -34,6 +34,9 @@ import msgspec
 
 from xqueue_core.calls import Beat
 from xqueue_core.commands import Said
+from xqueue_core.recurring.standing import Standing
+from xqueue_core.stored.gate import Gate
+from xqueue_core.stored.leases import Registration, RenewalMark
 from xqueue_core.stored.records import Row
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import expires_at, expunged_at
@@ -54,10 +57,15 @@ class Unreadable(Exception):
 
 
 class Tombstone(msgspec.Struct, array_like=True):
-    """What is left of an expunged task: its id is taken until ``until``."""
+    """What is left of an expunged task: its id is taken until ``until``.
+
+    ``wish`` and ``wish_told`` as in its record, or those of the purge that removed it.
+    """
 
     until: float
-    settled: list[int]
+    settled: list[int] = []
+    wish: str = ""
+    wish_told: bool = False
 
 
 class Quarantined(msgspec.Struct, array_like=True):
@@ -145,6 +153,21 @@ _decode_quarantined = msgspec.msgpack.Decoder(Quarantined).decode
 
 T = TypeVar("T")
 
+#: What reads the rows that are not a task's, by what is in them.
+_READERS: dict[type, Callable[[bytes], Any]] = {}
+
+
+def readable(*kinds: type) -> None:
+    """Prepare to :func:`unpack` these, as their module is imported: by one thread.
+
+    Msgspec looks at a class when it is first read, and crashes if two threads do that at once.
+    """
+    _READERS.update((kind, msgspec.msgpack.Decoder(kind).decode) for kind in kinds)
+
+
+readable(Unique, LaneRow, TypeRow, WorkerRow, Orders, TurnRow, Mark)
+readable(Standing, Gate, Registration, RenewalMark)
+
 
 def pack(value: Any) -> bytes:
     """Body of a row that is not a task's."""
@@ -154,12 +177,14 @@ def pack(value: Any) -> bytes:
 def unpack(row: Row | None, kind: type[T]) -> T | None:
     """The value in such a row; None if there is no row, or if it is damaged beyond reading.
 
-    These rows hold nothing that is not written anew, so a damaged one counts as absent.
+    These rows hold nothing that is not written anew, so a damaged one counts as absent. ``kind``
+    was given to :func:`readable` before.
     """
     if row is None:
         return None
+    read: Callable[[bytes], T] = _READERS[kind]
     try:
-        return msgspec.msgpack.decode(row.body, type=kind)
+        return read(row.body)
     except msgspec.MsgspecError:
         return None
 

@@ -15,7 +15,7 @@ from xqueue_core.stored.fairness import TURN_EVERY, advanced, in_turn, pick
 from xqueue_core.stored.layout import LaneRow, Turn, TurnRow, WorkerRow
 from xqueue_core.stored.reads import decoded
 from xqueue_core.stored.records import ABSENT, Change, Group, Now, Row, Scan
-from xqueue_core.stored.tasks import DUE, EVENTS, ROUNDS, Job, Tasks, encoded
+from xqueue_core.stored.tasks import DUE, EVENTS, ROUNDS, Job, Tasks, encoded, stated
 from xqueue_core.task import Record, State, Task
 from xqueue_core.transitions import step
 
@@ -93,17 +93,19 @@ class Leaser:
         asked = [want for want in open_ if want.limit > 0]
         now = await self._records.now()
         deliveries: list[Delivery] = []
-        for _ in range(ROUNDS):
-            found = await self._candidates(asked, limit, caller.turn) if asked else None
-            if not found:
-                break
-            deliveries, marked = await self._take(found, caller, lanes, now)
-            if deliveries:
-                break
-            # Nothing was taken, so no turn was: only the marker's version has changed.
-            if marked:
-                caller = caller._replace(version=await self._marked(caller))
-        return Leased(deliveries, await self._waiting(open_))
+        with stated(deliveries):
+            for _ in range(ROUNDS):
+                found = await self._candidates(asked, limit, caller.turn) if asked else None
+                if not found:
+                    break
+                taken, marked = await self._take(found, caller, lanes, now)
+                deliveries += taken
+                if deliveries:
+                    break
+                # Nothing was taken, so no turn was: only the marker's version has changed.
+                if marked:
+                    caller = caller._replace(version=await self._marked(caller))
+            return Leased(deliveries, await self._waiting(open_))
 
     async def _caller(
         self, worker: str, call: int, lanes: Sequence[str]

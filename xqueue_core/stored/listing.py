@@ -53,9 +53,12 @@ class _Cursor(msgspec.Struct, array_like=True):
     @classmethod
     def parse(cls, text: str) -> _Cursor:
         try:
-            return msgspec.msgpack.decode(base64.urlsafe_b64decode(text.encode()), type=cls)
+            return _decode(base64.urlsafe_b64decode(text.encode()))
         except (msgspec.MsgspecError, binascii.Error, UnicodeError) as error:
             raise ConfigError(f"{text[:60]!r} is not a cursor of this listing") from error
+
+
+_decode = msgspec.msgpack.Decoder(_Cursor).decode
 
 
 async def rows_of(records: Records, bucket: str) -> list[Row]:

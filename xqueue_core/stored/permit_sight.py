@@ -10,9 +10,12 @@ from xqueue_core.permits import Answer, Request
 from xqueue_core.stored.gate import Gate
 from xqueue_core.stored.leases import RenewalMark
 from xqueue_core.stored.permit_rows import read_gate
-from xqueue_core.stored.records import Now, Row
+from xqueue_core.stored.records import Change, Now, Row
 
 logger = logging.getLogger("xqueue.stored")
+
+#: Most rows remembered.
+_ROWS = 1_000
 
 
 class Asked(NamedTuple):
@@ -42,6 +45,31 @@ class Sight(NamedTuple):
     terms: Mapping[str, int]
     mark_row: Row | None
     mark: RenewalMark
+
+
+class LastRows:
+    """Rows as this process has just written them, so that the next change need not read them.
+
+    They may be out of date, so nothing may be answered by them alone: they serve to prepare a
+    swap, which the versions confirm or refuse. Each is given out once.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Row] = {}  # the oldest first
+
+    def keep(self, written: Change) -> None:
+        """Remember the row that this change has left."""
+        key, expected, body, bucket, order, _ = written
+        self._rows.pop(key, None)
+        if body is None or expected < 1:  # the version of a row that is made is not known
+            return
+        self._rows[key] = Row(key, expected + 1, body, bucket, order)
+        if len(self._rows) > _ROWS:
+            del self._rows[next(iter(self._rows))]
+
+    def take(self, keys: Sequence[str]) -> dict[str, Row]:
+        """Those of these rows that are remembered; they are forgotten."""
+        return {key: row for key in keys if (row := self._rows.pop(key, None)) is not None}
 
 
 def gates_of(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 
@@ -22,8 +22,9 @@ from xqueue_core.stored.gate import Gate
 from xqueue_core.stored.layout import unpack
 from xqueue_core.stored.leases import Registration, RenewalMark, renewed
 from xqueue_core.stored.permit_rows import MARK, gate_key, lease_key, term_of
-from xqueue_core.stored.permit_sight import Asked, Gates, Sight, gates_of, rebuilt
+from xqueue_core.stored.permit_sight import Asked, Gates, LastRows, Sight, gates_of, rebuilt
 from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row
+from xqueue_core.stored.tasks import stated
 
 logger = logging.getLogger("xqueue.stored")
 
@@ -52,6 +53,7 @@ class PermitStore:
         self._rng = rng
         self._sleep = sleep
         self._forgotten = Forgotten(self, rng)
+        self._last = LastRows()
 
     async def now(self) -> Now:
         """The store's clocks."""
@@ -87,9 +89,14 @@ class PermitStore:
             if not todo:
                 return
             await self.pause(n)
+            names = [gate_key(key) for key in todo]
+            guessed = self._last.take(names) if n == 0 else {}
             now = await self.now()
-            rows = await self.load([gate_key(key) for key in todo])
-            todo = await self._store(gates_of(todo, rows, now, rebuilt if mend else None), edit)
+            loaded = await self.load([name for name in names if name not in guessed])
+            read = iter(loaded)
+            rows = [guessed.get(name) or next(read) for name in names]
+            gates = gates_of(todo, rows, now, rebuilt if mend else None)
+            todo = await self._store(gates, edit, guessed)
 
     async def ask(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer each request once, without blocking."""
@@ -98,14 +105,17 @@ class PermitStore:
             by_key.setdefault(request.key, []).append(i)
         leases = {request.worker: request.lease for request in requests}
         asked = Asked(requests, by_key, leases, [Answer(Grant.DENIED)] * len(requests))
-        todo = list(by_key)
-        for n in count():
-            if not todo:
-                break
-            await self.pause(n)
-            sight = await self._look(todo, asked)
-            if sight is not None:
-                todo = await self._answer(asked, sight)
+        todo, done = list(by_key), list[str]()
+        with stated(done):
+            for n in count():
+                if not todo:
+                    break
+                await self.pause(n)
+                sight = await self._look(todo, asked)
+                if sight is not None:
+                    left = await self._answer(asked, sight)
+                    done += set(todo) - set(left)
+                    todo = left
         return asked.answers
 
     async def show(self, keys: Sequence[str]) -> list[KeyInfo]:
@@ -170,20 +180,31 @@ class PermitStore:
 
     # -- one round -----------------------------------------------------------------------------
 
-    async def _store(self, gates: Gates, edit: Edit) -> list[str]:
-        """Edit each gate and store it; returns the keys that changed meanwhile."""
+    async def _store(
+        self, gates: Gates, edit: Edit, guessed: Container[str] = (), *, keep: bool = False
+    ) -> list[str]:
+        """Edit each gate and store it; returns the keys to look at again.
+
+        Those changed meanwhile, or their rows were only ``guessed`` and no swap told that they
+        were right. With ``keep`` the rows are remembered.
+        """
         changed: list[tuple[str, set[str]]] = []
         changes: list[Change] = []
+        failed: list[str] = []
         for key, gate in gates.of.items():
             woken = edit(key, gate, gates.now)
             change = permit_rows.gate_change(key, gates.rows[key], gate, gates.now)
             if change is not None:
                 changed.append((key, woken))
                 changes.append(change)
+            elif gate_key(key) in guessed:
+                failed.append(key)
         topics: set[str] = set()
-        failed: list[str] = []
-        for (key, woken), stored in zip(changed, await self.swap(changes), strict=True):
+        swapped = await self.swap(changes)
+        for (key, woken), change, stored in zip(changed, changes, swapped, strict=True):
             if stored:
+                if keep:
+                    self._last.keep(change)
                 topics.update(permit_rows.topic(key, worker) for worker in woken)
             else:
                 failed.append(key)
@@ -234,7 +255,7 @@ class PermitStore:
                 asked.answers[i] = answer
             return woken
 
-        return await self._store(sight.gates, ask)
+        return await self._store(sight.gates, ask, keep=True)
 
     async def _expire(self, gates: Mapping[str, Gate], sight: Sight) -> None:
         """Declare the overdue dead, if that may be judged now, and drop what the dead held.

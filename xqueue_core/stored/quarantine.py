@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from xqueue_core.stored import layout
-from xqueue_core.stored.layout import Quarantined, Unique
+from xqueue_core.stored.layout import Quarantined, Tombstone, Unique
 from xqueue_core.stored.records import Change, Group, Row
 from xqueue_core.task import Event, EventName, State
 
@@ -36,11 +36,19 @@ def set_aside(id: str, row: Row, why: str, at: float, lanes: Mapping[str, str]) 
     return Group([change], [_encode_event(event)], counts)
 
 
-def forget(id: str, row: Row, body: Quarantined, unique: Row | None) -> Group:
-    """Remove a quarantined row; the ledger shows it as canceled. Frees its unique key."""
+def forget(
+    id: str, row: Row, body: Quarantined, unique: Row | None, stone: Tombstone | None
+) -> Group:
+    """Remove a quarantined row, but for this; the ledger shows it as canceled.
+
+    Frees its unique key.
+    """
     prefix = f"c/{body.lane}/{id.partition(':')[0]}/"
     counts = {prefix + body.field: -1, prefix + "quarantined": -1, prefix + "canceled": 1}
     changes = [Change(row.key, row.version, None)]
+    if stone is not None:
+        left = layout.pack_task(stone)
+        changes = [Change(row.key, row.version, left, alarm=stone.until)]
     holder = layout.unpack(unique, Unique)
     if unique is not None and holder is not None and holder.of == id and holder.until is None:
         changes.append(Change(unique.key, unique.version, None))

@@ -25,6 +25,7 @@ from xqueue_core.commands import Said
 from xqueue_core.stored.controlling import Controller
 from xqueue_core.stored.holding import Keeper
 from xqueue_core.stored.leasing import Leaser
+from xqueue_core.stored.lending import lender
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.putting import Putter
 from xqueue_core.stored.records import Bell, Records
@@ -100,7 +101,7 @@ class StoredQueue(TaskQueue):
         now = await self._records.now()
         log = await self._records.log(None, 0)
         return {
-            "store": type(self._records).__name__,
+            "store": type(lender(self._records)).__name__,
             "wall": now.wall,
             "epoch": now.epoch,
             "events": {"first": log.first, "last": log.last},

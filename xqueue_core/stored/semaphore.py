@@ -18,6 +18,7 @@ from xqueue_core.stored.leases import heartbeat
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.permit_store import PermitStore, Sleep
 from xqueue_core.stored.records import Bell, Now, Records, Row
+from xqueue_core.stored.tasks import stated
 
 #: Longest time in seconds between two looks of a blocked ``acquire``.
 LOOK_EVERY = 0.5
@@ -63,14 +64,19 @@ class StoredSemaphore(Semaphore):
         end = anyio.current_time() + wait
         pause = min([LOOK_EVERY, *(heartbeat(request.lease) for request in requests)])
         topics = {permit_rows.topic(request.key, request.worker) for request in requests}
+        # By now they have their places in line: a failure does not say that nothing happened.
         async with self._bell.listen(topics) as rung:
             # Asked again before the first wait: what was granted meanwhile rang unheard.
-            while _blocked(answers := await self._store.ask(requests)):
+            while _blocked(answers := await self._again(requests)):
                 left = end - anyio.current_time()
                 if left <= 0:
                     break
                 await rung(min(left, pause))
         return answers
+
+    async def _again(self, requests: Sequence[Request]) -> list[Answer]:
+        with stated(requests):
+            return await self._store.ask(requests)
 
     async def renew(
         self,

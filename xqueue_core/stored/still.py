@@ -32,6 +32,9 @@ class Place(msgspec.Struct, array_like=True):
     key: str = ""
 
 
+layout.readable(Place)
+
+
 def put_off(record: Record, alarm: float, at: float, lane: LaneRow) -> float:
     """The alarm of a wait in a paused lane: looked at again ever more seldom."""
     still = max(SHORTEST, min(LONGEST, (at - lane.paused_since) / 2))

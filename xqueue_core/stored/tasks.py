@@ -16,7 +16,7 @@ import msgspec
 from xqueue_core.calls import Purge, Replay, Settle
 from xqueue_core.commands import Command, Expire, Expunge, Lose, Promote, Said, Step
 from xqueue_core.envelope import decode_task
-from xqueue_core.errors import Unavailable, Unknown
+from xqueue_core.errors import Refused, Unavailable, Unknown
 from xqueue_core.stored import layout
 from xqueue_core.stored.layout import (
     LaneRow,
@@ -31,7 +31,7 @@ from xqueue_core.stored.reads import Kept, Read, Recent, decoded
 from xqueue_core.stored.records import Bell, Change, Group, Now, Records, Row, Scan
 from xqueue_core.stored.still import noted, put_off
 from xqueue_core.task import Record, State, Task
-from xqueue_core.transitions import step
+from xqueue_core.transitions import remembered, repeated, step
 
 #: Rounds of load and swap before giving up on rows that others keep changing.
 ROUNDS = 100
@@ -69,12 +69,19 @@ class Applied(NamedTuple):
     of: str = ""
 
 
+#: The task's row was put in quarantine, where the command finds it in the next round.
+_SET_ASIDE = Applied(Said.UNKNOWN)
+
+
 @contextmanager
 def stated(changed: Sized) -> Iterator[None]:
-    """A failure within, after something was changed, is ``Unknown`` instead of ``Unavailable``."""
+    """A failure within, after something was changed, is ``Unknown``.
+
+    Unavailable and Refused both say of the whole call that nothing happened.
+    """
     try:
         yield
-    except Unavailable as error:
+    except (Unavailable, Refused) as error:
         if changed:
             raise Unknown(f"a part of it was carried out, then: {error}") from error
         raise
@@ -146,8 +153,9 @@ class Tasks:
             swapped = await self.records.swap(groups) if groups else ()
             for (i, job, answer), applied in zip(planned, swapped, strict=True):
                 if applied:
-                    answers[i] = answer
                     topics.update(rings(answer.record, answer.task))
+                if applied and answer is not _SET_ASIDE:
+                    answers[i] = answer
                 else:
                     todo.append((i, Job(job.id, job.command)))
             if not todo:
@@ -244,13 +252,18 @@ class Tasks:
             return None, Applied(lost)
         if read.why:
             aside = set_aside(job.id, row, read.why, around.now.wall, around.types)
-            return aside, Applied(lost)
+            # Who purges it need not be told of that first.
+            return aside, _SET_ASIDE if isinstance(command, Purge) else Applied(lost)
         if isinstance(read.body, Tombstone):
             return _buried(row, read.body, command, around.now.wall, lost)
         if isinstance(read.body, Quarantined):
             if isinstance(command, Purge):
                 unique = around.uniques.get(key_of(job.id))
-                return forget(job.id, row, read.body, unique), Applied(Said.APPLIED)
+                stone = None
+                if command.request:
+                    until = around.now.wall + 2 * self.options.client_retry
+                    stone = Tombstone(until, wish=command.request)
+                return forget(job.id, row, read.body, unique, stone), Applied(Said.APPLIED)
             return None, Applied(lost)
         if read.body is None or read.task is None:  # decoding gives both, or a reason why not
             return None, Applied(lost)
@@ -273,7 +286,12 @@ class Tasks:
             return None, Applied(did.verdict, before, task)
         if isinstance(command, Replay) and after is not None and command.edit is not None:
             task = decode_task(after.raw)
-        changes = [self._change(row, task, before, after, at, paused)]
+        if after is None:
+            changes = [self._bury(row, task, before, command)]
+        else:
+            bucket, order, alarm = layout.place(task, after, at, paused)
+            body = layout.pack_task(after)
+            changes = [Change(row.key, row.version, body, bucket, order, alarm)]
         if task.unique_key:
             extra, holder = _unique_change(task, before, after, around)
             if holder:
@@ -282,22 +300,11 @@ class Tasks:
         group = Group(changes, encoded(did), layout.deltas(task, before, after, did.verdict))
         return group, Applied(did.verdict, after, task)
 
-    def _change(
-        self,
-        row: Row,
-        task: Task,
-        before: Record,
-        after: Record | None,
-        at: float,
-        paused: float,
-    ) -> Change:
-        if after is not None:
-            bucket, order, alarm = layout.place(task, after, at, paused)
-            return Change(row.key, row.version, layout.pack_task(after), bucket, order, alarm)
+    def _bury(self, row: Row, task: Task, before: Record, command: Command) -> Change:
         keep = self.options.dedupe_horizon if task.remember else 2 * self.options.client_retry
         until = before.finished_at + max(keep, 2 * self.options.client_retry)
-        stone = layout.pack_task(Tombstone(until, before.settled))
-        return Change(row.key, row.version, stone, alarm=until)
+        stone = Tombstone(until, before.settled, *remembered(before, command))
+        return Change(row.key, row.version, layout.pack_task(stone), alarm=until)
 
 
 def encoded(did: Step) -> list[bytes]:
@@ -324,7 +331,7 @@ def _buried(
         return Group([Change(row.key, row.version, None)]), Applied(Said.APPLIED)
     if isinstance(command, Settle) and command.token in stone.settled:
         return None, Applied(Said.REPEATED)
-    return None, Applied(lost)
+    return None, Applied(repeated(command, stone.wish, stone.wish_told) or lost)
 
 
 def _rearm(row: Row, task: Task, record: Record, at: float, lane: LaneRow) -> Group:

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from xqueue_core.abc import TaskView
+from xqueue_core.infos import enter_counts, lane_stats, may_expire, read_progress
 from xqueue_core.recurring.standing import Standing
 from xqueue_core.stored import layout
-from xqueue_core.stored.infos import may_expire, read_expiry, read_info, read_progress
+from xqueue_core.stored.infos import read_expiry, read_info
 from xqueue_core.stored.layout import LaneRow, Orders, TypeRow, WorkerRow
 from xqueue_core.stored.listing import counts, page, rows_of
 from xqueue_core.stored.notifier import progress_key, read_event
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.records import Now, Records, Row, Scan
 from xqueue_core.task import Record
-from xqueue_core.views import (
-    Filter,
-    LaneStats,
-    Schedule,
-    Stats,
-    TaskInfo,
-    Tasks,
-    TypeStats,
-    WorkerInfo,
-)
-
-_FIELDS = frozenset(TypeStats.__struct_fields__)
+from xqueue_core.views import Filter, Schedule, Stats, TaskInfo, Tasks, TypeStats, WorkerInfo
 
 
 class StoredView(TaskView):
@@ -65,13 +55,13 @@ class StoredView(TaskView):
         stats = Stats(at=(await self._records.now()).wall)
         for row in await rows_of(self._records, layout.LANES):
             paused = layout.unpack(row, LaneRow) or LaneRow()
-            _lane(stats, row.key.removeprefix("lane/")).paused = paused.paused
+            lane_stats(stats, row.key.removeprefix("lane/")).paused = paused.paused
         for row in await rows_of(self._records, layout.TYPES):
             declared = layout.unpack(row, TypeRow)
             if declared is not None:
-                types = _lane(stats, declared.lane).types
+                types = lane_stats(stats, declared.lane).types
                 types.setdefault(row.key.removeprefix("type/"), TypeStats())
-        _count(stats, found)
+        enter_counts(stats, found.items())
         await self._oldest(stats)
         return stats
 
@@ -97,6 +87,7 @@ class StoredView(TaskView):
                 last=one.last,
                 rule=one.rule,
                 seen=one.seen,
+                fired=one.fired,
             )
             for row in rows
             if (one := layout.unpack(row, Standing)) is not None
@@ -147,19 +138,6 @@ def _with_progress(row: Row, latest: Row | None) -> TaskInfo | None:
     return info
 
 
-def _lane(stats: Stats, name: str) -> LaneStats:
-    return stats.lanes.setdefault(name, LaneStats())
-
-
-def _count(stats: Stats, found: Mapping[str, int]) -> None:
-    """Enter counts, by ``<lane>/<type>/<field>``."""
-    for name, n in found.items():
-        lane, _, rest = name.partition("/")
-        type_, _, field = rest.partition("/")
-        if field in _FIELDS:
-            setattr(_lane(stats, lane).types.setdefault(type_, TypeStats()), field, n)
-
-
 def _accepted(rows: Iterable[Row]) -> Iterable[float]:
     for row in rows:
         try:
@@ -176,7 +154,8 @@ def _worker(row: WorkerRow, orders: Orders | None, now: Now) -> WorkerInfo:
     return WorkerInfo(
         beat=row.beat,
         seen_ago=max(0.0, ago),
-        alive=not row.dead and row.epoch == now.epoch and ago <= row.beat.lease,
+        # Also one of another epoch: it has had no time to beat in this one (P1.4).
+        alive=not row.dead and ago <= row.beat.lease,
         quiet=orders.quiet,
         stop=orders.stop,
     )

@@ -28,6 +28,7 @@ from xqueue_core.calls import (
     Want,
 )
 from xqueue_core.connect import BackendCache, Connection, connect
+from xqueue_core.errors import ConfigError
 from xqueue_core.plugins import load_backend
 from xqueue_core.task import AnyOutcome, HandBack, Parked, RetryAt, Task
 from xqueue_core.testing.ran import Run
@@ -99,6 +100,29 @@ class Notes:
                 self.runs.append(Run(one.id, delivery.attempt, how, error))
 
 
+class Runs:
+    """The calls that run tasks: one at a time, each counted. Used by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """One run. Raises ConfigError if another is under way."""
+        if not self._lock.acquire(blocking=False):
+            raise ConfigError("another run of this app.testing() has not ended yet: await it")
+        try:
+            self._count += 1
+            yield
+        finally:
+            self._lock.release()
+
+    def idle(self) -> int | None:
+        """How many there were; None while one is under way."""
+        return None if self._lock.locked() else self._count
+
+
 class Broker:
     """One store in memory, and who may open it."""
 
@@ -110,6 +134,7 @@ class Broker:
         self._clock = clock
         self.settings = settings
         self.notes = Notes()
+        self.runs = Runs()
 
     def connect(self, role: Role | None) -> AbstractAsyncContextManager[Connection]:
         """A connection whose calls are noted."""
@@ -120,7 +145,11 @@ class Broker:
         async with connect(self.settings, self._backends, (), role) as connection:
             queue = Noting(connection.faces.queue, self.notes, role)
             yield Connection(
-                connection.faces._replace(queue=queue), connection.capabilities, self.settings
+                connection.faces._replace(queue=queue),
+                connection.capabilities,
+                self.settings,
+                connection.what,
+                idle=self.runs.idle,
             )
 
     @contextmanager

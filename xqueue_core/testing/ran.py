@@ -16,7 +16,8 @@ class Run:
         attempt: 1 for the first.
         how: ``success``, ``retry`` (it failed, and another is to follow), ``failed``,
             ``timeout`` or ``canceled``.
-        error: what the handler raised, or None.
+        error: what the handler raised, or None. Of a success: InvalidResult if what it returned
+            does not fit its return annotation.
     """
 
     id: str

@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from xqueue_core.atonce import at_once
+from xqueue_core.client.declaring import unknown_type
 from xqueue_core.client.elsewhere import on_trio
 from xqueue_core.client.options import finite
 from xqueue_core.errors import ConfigError
@@ -19,7 +20,7 @@ from xqueue_core.testing.actor import Actor
 from xqueue_core.testing.broker import URL, Broker
 from xqueue_core.testing.clock import VirtualClock
 from xqueue_core.testing.conductor import Conductor, Goal
-from xqueue_core.testing.failing import raise_bad
+from xqueue_core.testing.failing import judged, raise_bad
 from xqueue_core.testing.ran import Ran
 from xqueue_core.testing.submissions import Submissions, read
 from xqueue_core.testing.swapping import swapped
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 #: Longest wait for a thread to end whose work is done (seconds).
 JOIN = 2.0
+_OURS = ("xqueue-engine", "xqueue-handler", "xqueue-lifespan", "xqueue-on-error")
 
 
 class Testing:
@@ -68,7 +70,6 @@ class Testing:
         self._clock = VirtualClock(time.time() if now is None else now.timestamp())
         self._random = Random(0)  # so that a test's retries come at the same times each run
         self._stack = ExitStack()
-        self._lock = threading.Lock()
         self._runner: asyncio.Runner | None = None
         self._broker: Broker | None = None
         self._faces: Faces | None = None
@@ -86,7 +87,8 @@ class Testing:
             raise ConfigError("this app.testing() was used before: call it anew for each test")
         settings = self._app.settings()
         alone = {"url": URL, "semaphore_url": None, "notifier_url": None, "view_url": None}
-        served = {"lanes": None, "types": None}
+        # Nothing is to leave the process: no plugin counts or tells what a test does.
+        served = {"lanes": None, "types": None, "plugins": ()}
         broker = Broker(settings.model_copy(update={**alone, **served}), self._clock)
         with ExitStack() as stack:
             stack.enter_context(swapped(self._app, self))
@@ -145,12 +147,17 @@ class Testing:
 
         Args:
             type: a handler, or the name of a type.
+
+        Raises:
+            UnknownType: the app declares no type of that name, and none was submitted.
         """
         name = type if type is None or isinstance(type, str) else type.spec.name
+        puts = list(self._open().notes.puts)
+        types = {*self._app.handlers, *(task.type for task, _ in puts)}
+        if name is not None and name not in types:
+            raise unknown_type(name, types)
         return Submissions(
-            read(task, id, self._app.handlers)
-            for task, id in list(self._open().notes.puts)
-            if name in (None, task.type)
+            read(task, id, self._app.handlers) for task, id in puts if name in (None, task.type)
         )
 
     def info(self, id: str) -> TaskInfo | None:
@@ -179,8 +186,9 @@ class Testing:
 
         Raises:
             What the handler has raised of the first task that ended as ``failed``; TaskFailed
-                if it has raised nothing; TaskTimedOut of one that ended as ``timeout``. Notes
-                name the task, and others that ended so.
+                if it has raised nothing; TaskTimedOut of one that ended as ``timeout``;
+                InvalidResult of one that returned what its return annotation refuses. Notes name
+                the task, and others that ended so.
             AssertionError: there is no end to it, or something due is never run.
             ConfigError: it is running already.
         """
@@ -225,11 +233,9 @@ class Testing:
 
     async def _work(self, goal: Goal, raise_errors: bool) -> Ran:
         broker = self._open()
-        if not self._lock.acquire(blocking=False):
-            raise ConfigError("another run of this app.testing() has not ended yet: await it")
         before = set(threading.enumerate())
         ran = Ran()
-        try:
+        with broker.runs.one():
             conductor = Conductor(goal, self._clock, self._needed(), broker.notes)
             actor = Actor(
                 self._app,
@@ -245,8 +251,7 @@ class Testing:
             finally:
                 ran += broker.notes.runs
                 _join(set(threading.enumerate()) - before)
-        finally:
-            self._lock.release()
+        ran = judged(ran, self._find, self._app.handlers)
         if raise_errors:
             raise_bad(ran, self._find)
         if conductor.error is not None:
@@ -290,5 +295,5 @@ def _join(threads: set[threading.Thread]) -> None:
     """Wait for those of the worker: all have been told to end."""
     until = time.monotonic() + JOIN
     for thread in threads:
-        if thread.name.startswith(("xqueue-engine", "xqueue-handler", "xqueue-lifespan")):
+        if thread.name.startswith(_OURS):
             thread.join(max(0.0, until - time.monotonic()))

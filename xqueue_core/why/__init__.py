@@ -116,7 +116,15 @@ async def ask(
     *,
     ordered: bool = True,
     where: str = "",
+    resting: bool = False,
+    inline: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Why:
-    """Find out why a task is not running. Arguments and errors are those of :func:`gather`."""
-    return explain(await gather(faces, id, ordered=ordered, where=where, clock=clock))
+    """Find out why a task is not running. Arguments and errors are those of :func:`gather`.
+
+    ``resting``: within ``app.testing()``, and no call that runs tasks is under way. ``inline``:
+    tasks run within their submits, and are never replayed.
+    """
+    evidence = await gather(faces, id, ordered=ordered, where=where, clock=clock)
+    evidence.resting, evidence.inline = resting, inline
+    return explain(evidence)

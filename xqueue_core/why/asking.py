@@ -18,8 +18,13 @@ class Asking:
 
     async def __call__(self, connection: Connection) -> Why:
         """The answer of the broker that this connection leads to."""
-        from xqueue_core.settings import masked
-
         ordered = connection.capabilities.order_scope == "lane"
-        where = masked(connection.settings.url)
-        return await ask(connection.faces, self._id, ordered=ordered, where=where)
+        resting = connection.idle is not None and connection.idle() is not None
+        return await ask(
+            connection.faces,
+            self._id,
+            ordered=ordered,
+            where=connection.where,
+            resting=resting,
+            inline=connection.ended is not None,
+        )

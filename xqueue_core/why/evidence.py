@@ -58,6 +58,8 @@ class Evidence(msgspec.Struct, kw_only=True):
             this one; else None.
         untold: what cannot be known, and why.
         where: the broker, for sentences.
+        resting: it is one for a test, in which nothing runs now.
+        inline: there is none: each task runs within its submit.
     """
 
     id: str
@@ -73,6 +75,8 @@ class Evidence(msgspec.Struct, kw_only=True):
     held: int | None = None
     untold: list[CannotTell] = []
     where: str = ""
+    resting: bool = False
+    inline: bool = False
 
     @property
     def lane(self) -> LaneStats:

@@ -65,4 +65,5 @@ def _ended(evidence: Evidence, info: TaskInfo) -> Ended:
         ago=max(0.0, evidence.at - info.finished_at),
         attempt=info.attempt,
         fault=Fault.of(info.failure),
+        replayable=not evidence.inline,
     )

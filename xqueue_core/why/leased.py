@@ -21,7 +21,8 @@ def leased(evidence: Evidence, info: TaskInfo) -> list[AnyReason]:
         found.append(CancelRequested(worker=info.worker))
     if (overdue := _overdue(evidence, info, mine)) is not None:
         found.append(overdue)
-    found.append(_processing(evidence, info))
+    stuck = overdue is not None and overdue.stuck
+    found.append(_processing(evidence, info, stuck=stuck))
     if mine is not None and evidence.held is not None and evidence.waits_there:
         found.append(
             Fetched(
@@ -63,7 +64,8 @@ def _overdue(evidence: Evidence, info: TaskInfo, mine: WorkerInfo | None) -> Ove
     return Overdue(worker=info.worker, timeout=timeout, over=max(0.0, over), stuck=stuck)
 
 
-def _processing(evidence: Evidence, info: TaskInfo) -> Processing:
+def _processing(evidence: Evidence, info: TaskInfo, *, stuck: bool) -> Processing:
+    mine = evidence.worker
     return Processing(
         worker=info.worker,
         since_at=info.started_at,
@@ -71,6 +73,8 @@ def _processing(evidence: Evidence, info: TaskInfo) -> Processing:
         attempt=info.attempt,
         attempts=info.task.max_retry + 1 if info.task is not None else 0,
         progress=_said(info.progress),
+        stuck=stuck,
+        stopping=mine is not None and mine.alive and mine.stopping,
     )
 
 

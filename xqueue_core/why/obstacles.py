@@ -27,13 +27,14 @@ class NoWorker(Reason, frozen=True, kw_only=True, tag="no_worker"):
         cause: ``none``: no worker is registered. ``dead``: those that served its lane count as
             dead. ``quiet``: those that serve it were ordered to lease nothing more, or to stop.
             ``lane``: none serves its lane; ``type``: none that serves its lane has its type.
+            ``testing``: within ``app.testing()``, while no call runs what was submitted.
         near: lanes (or types) of like names that living workers serve.
         workers: the workers that are meant.
         seen_ago: ``dead``: seconds since the last of them was heard of.
         type_served: ``lane``: living workers serve its type, though not its lane.
     """
 
-    cause: Literal["none", "dead", "quiet", "lane", "type"]
+    cause: Literal["none", "dead", "quiet", "lane", "type", "testing"]
     type: str
     lane: str
     near: tuple[str, ...] = ()
@@ -45,6 +46,11 @@ class NoWorker(Reason, frozen=True, kw_only=True, tag="no_worker"):
     def _sentence(self) -> str:
         where = f" on {self.where}" if self.where else ""
         near = f"; of like name they serve {listed(self.near)}" if self.near else ""
+        if self.cause == "testing":
+            return (
+                "Within app.testing() nothing runs until you say so: call t.run_all(), t.run_one() "
+                "or t.advance(...)."
+            )
         if self.cause == "none":
             return (
                 f"No worker is registered{where}: start one that declares {self.type!r}, with the "
@@ -59,7 +65,7 @@ class NoWorker(Reason, frozen=True, kw_only=True, tag="no_worker"):
         if self.cause == "quiet":
             return (
                 f"All living workers that serve it are quiet or stopping ({listed(self.workers)}), "
-                "and so lease nothing more: undo the order, or start others."
+                "and so lease nothing more: undo the order if there was one, or start others."
             )
         if self.cause == "type":
             return (

@@ -66,7 +66,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ended(Reason, frozen=True, kw_only=True, tag="ended"):
-    """It has ended: nothing runs it again but a replay."""
+    """It has ended: nothing runs it again but a replay, where there is such a thing."""
 
     state: State
     reason: str = ""
@@ -74,8 +74,10 @@ class Ended(Reason, frozen=True, kw_only=True, tag="ended"):
     ago: float = 0.0
     attempt: int = 0
     fault: Fault | None = None
+    replayable: bool = True
 
     def _sentence(self) -> str:
+        again = "replay" if self.replayable else "submit"
         when = f"at {moment(self.finished_at)}, {span(self.ago)} ago"
         if self.state is State.SUCCESS:
             return f"It has run: it ended in success {when}."
@@ -84,9 +86,9 @@ class Ended(Reason, frozen=True, kw_only=True, tag="ended"):
         if self.reason == "queue_timeout":
             return (
                 f"It waited longer than its queue_timeout, and so ended as timeout {when}: see "
-                "that workers have room for it, then replay it."
+                f"that workers have room for it, then {again} it."
             )
-        return f"It ended as {self.state.value} {when}{tail}; replay it to run it again."
+        return f"It ended as {self.state.value} {when}{tail}; {again} it to run it again."
 
 
 class Unknown(Reason, frozen=True, kw_only=True, tag="unknown"):
@@ -111,7 +113,7 @@ class Unknown(Reason, frozen=True, kw_only=True, tag="unknown"):
             )
         return (
             f"No task {self.id} is known{where}: it was never accepted, or it has ended and its "
-            "record has been kept for its time (result_ttl), or it was purged."
+            "record is no longer kept (result_ttl), or it was purged."
         )
 
 
@@ -204,6 +206,7 @@ _ADVICE = {
     "version": "the task was written by a newer version of XQueue, so upgrade the workers",
     "no thread": "the system let it start no thread, so raise its limits or lower `threads`",
     "isolation": "it could not run the task in a child process, so look into its log",
+    "no child": "the child process died to which it gave the task, so look into its log",
     "limits": "it could not have a permit for the task's key, so look into its log and see that "
     "its semaphore works",
     "alone": "the task must run alone and other tasks ran there, so let one worker become idle",

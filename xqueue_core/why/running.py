@@ -13,6 +13,8 @@ class Processing(Reason, frozen=True, kw_only=True, tag="processing"):
         since_at: when it was leased; ``seconds`` ago.
         attempts: how many there may be in all; 0 if that is not known.
         progress: what the handler last reported, "" if nothing.
+        stuck: its time is over, but its code cannot be stopped.
+        stopping: the worker drains: it hands back what does not end within its grace time.
     """
 
     worker: str
@@ -21,13 +23,18 @@ class Processing(Reason, frozen=True, kw_only=True, tag="processing"):
     attempt: int
     attempts: int = 0
     progress: str = ""
+    stuck: bool = False
+    stopping: bool = False
 
     def _sentence(self) -> str:
         of = f" of {self.attempts}" if self.attempts else ""
         said = f"; it last reported: {self.progress}" if self.progress else ""
+        runs = "" if self.stuck else ": it runs, or is about to"
+        ends = "; that worker is stopping, and hands back what does not end within its grace time"
+        runs += ends if self.stopping else ""
         return (
             f"The worker {self.worker} has had it since {moment(self.since_at)}, for "
-            f"{span(self.seconds)}, attempt {self.attempt}{of}{said}: it runs, or is about to."
+            f"{span(self.seconds)}, attempt {self.attempt}{of}{said}{runs}."
         )
 
 

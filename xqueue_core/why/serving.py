@@ -24,7 +24,9 @@ class Serving:
         self._able = [
             one for one in self._lane if not one.beat.types or info.type in one.beat.types
         ]
-        self.willing = [one for one in self._able if not (one.quiet or one.stop)]
+        self.willing = [
+            one for one in self._able if not (one.quiet or one.stop or one.beat.draining)
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from xqueue_core.why.evidence import Evidence
 from xqueue_core.why.holding import key_limit, lane_limit
 from xqueue_core.why.kinds import AnyReason
 from xqueue_core.why.limits import Behind
-from xqueue_core.why.obstacles import Paused, Ready
+from xqueue_core.why.obstacles import NoWorker, Paused, Ready
 from xqueue_core.why.past import due, handed_back, lost
 from xqueue_core.why.reasons import Due, Expiring, HandedBack, Lost
 from xqueue_core.why.serving import Serving
@@ -48,11 +48,13 @@ def _obstacle(reason: AnyReason, info: TaskInfo) -> bool:
 
 def _standing(evidence: Evidence, info: TaskInfo, later: Due | None) -> Iterator[AnyReason]:
     """What lasts until something is done about it, or its time has come."""
+    if evidence.resting:
+        yield NoWorker(cause="testing", type=info.type, lane=info.lane, where=evidence.where)
     if later is not None:
         yield later
     if evidence.lane.paused:
         yield Paused(lane=info.lane)
-    if evidence.workers is not None:
+    if evidence.workers is not None and not evidence.resting:
         nobody = Serving(info, evidence.workers).nobody(evidence.where)
         if nobody is not None:
             yield nobody

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from xqueue_core.client.call import listed
 from xqueue_core.client.sync.handle import SyncHandle, as_completed
+from xqueue_core.foreign import APP, DECLARING, tells
 
 if TYPE_CHECKING:
     from typing import Self
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
+@tells(APP, DECLARING)
 class SyncApp:
     """Submits and awaits tasks from plain code, without an event loop of its own.
 
@@ -33,7 +35,7 @@ class SyncApp:
     def __init__(self, app: XQueue) -> None:
         self._app = app
 
-    def submit(self, name: str, /, **arguments: Any) -> SyncHandle[Any]:
+    def submit(self, name: str, /, *args: Never, **arguments: Any) -> SyncHandle[Any]:
         """Submit a task by the name of its type, which this app or another has declared.
 
         See :meth:`XQueue.submit` for what holds of types that this app does not declare.
@@ -45,16 +47,20 @@ class SyncApp:
         """
         return SyncHandle(
             self._app._client.elsewhere.wait(
-                lambda: self._app.submit(name, **arguments), "await app.submit(...)"
+                lambda: self._app.submit(name, *args, **arguments), "await app.submit(...)"
             )
         )
 
     def submit_many(self, calls: Iterable[Call[R]]) -> list[SyncHandle[R]]:
         """Submit many tasks in few calls to the broker; the handles come in their order.
 
+        However many there are, it goes on while the broker answers: the 30 s of each task begin
+        when its turn comes. A broker that does not answer is waited for 30 s, not 30 s for each.
+
         Raises:
             What ``submit`` of a handler raises, for the first call that was not accepted; a note
-            says how many were. Submitting the same calls again is safe.
+            says how many were, how many were not, of how many it is unknown, and for how long
+            submitting the same calls again is safe.
         """
         wanted = listed(calls)
         client = self._app._client
@@ -79,8 +85,9 @@ class SyncApp:
             timeout: longest time for all of them (seconds), from the first step.
 
         Raises:
-            TimeoutError: some have not ended in time.
-            ResultExpired, Unavailable, Unknown: as :meth:`SyncHandle.wait`.
+            TimeoutError: some have not ended in time; the message says of one of them how it is,
+                and so if no live worker serves its lane. Finding that out takes 0.5 s at most.
+            ResultExpired, NothingRuns, Unavailable, Unknown: as :meth:`SyncHandle.wait`.
             TypeError, ValueError: ``timeout`` is no number of seconds.
         """
         return as_completed(handles, timeout)
@@ -101,4 +108,4 @@ class SyncApp:
         durable.
         """
         client = self._app._client
-        client.elsewhere.end(client._sessions.close, "await app.aclose()")
+        client.elsewhere.end(client._sessions.end, "await app.aclose()")

@@ -7,9 +7,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xqueue_core.client.ending import longest
+from xqueue_core.foreign import HANDLE, tells
 from xqueue_core.handle import Handle, completing
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     from xqueue_core.abc import Notice
     from xqueue_core.calls import Did, Edit
     from xqueue_core.task import State
@@ -21,6 +24,7 @@ T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
 
+@tells(HANDLE)
 class SyncHandle(Generic[R_co]):
     """One task, for plain code. Any thread may use it, several at once, and a forked child.
 
@@ -64,7 +68,8 @@ class SyncHandle(Generic[R_co]):
             TaskCanceled: it was canceled.
             TaskTimedOut: it waited or ran too long.
             ResultExpired: neither task nor result is kept any more, or there never was one.
-            InvalidTask: the result does not fit the handler's return annotation.
+            InvalidResult: the result does not fit the handler's return annotation.
+            NothingRuns: within ``app.testing()``: the task has not run, and nothing runs it.
             Unsupported: the broker keeps no results, or cannot be asked for tasks.
             TimeoutError: the task has not ended in time; the message gives its state, and says so
                 if no live worker serves its lane. Finding that out takes 0.5 s at most.
@@ -117,6 +122,32 @@ class SyncHandle(Generic[R_co]):
         """
         return self._wait(lambda: self._handle.replay(delay=delay, edit=edit), "replay()")
 
+    def reschedule(
+        self,
+        *,
+        delay: float | timedelta | None = None,
+        run_at: datetime | float | None = None,
+    ) -> Did:
+        """Give a task that has not started another time, as if it waited anew from now on.
+
+        A task that waits for a retry goes on with its next attempt then.
+
+        Args:
+            delay: from now until it may start, seconds or timedelta, 0 to ten years.
+            run_at: instead of ``delay``: when it may start, a datetime with a time zone or UTC
+                seconds; one that is past means now.
+
+        Returns:
+            APPLIED. RUNNING: it has started. FINAL: it has ended. UNKNOWN: there is no such task.
+
+        Raises:
+            InvalidTask: neither or both are given, or the time is out of range.
+            Unsupported: the broker cannot reschedule.
+        """
+        return self._wait(
+            lambda: self._handle.reschedule(delay=delay, run_at=run_at), "reschedule()"
+        )
+
     def why(self) -> Why:
         """Why the task is not running, or where it runs, or how it ended: each reason with what
         to do, the most decisive first; ``print`` it to read them.
@@ -142,6 +173,7 @@ class SyncHandle(Generic[R_co]):
         breaks off has it ended, soon after.
 
         Raises:
+            NothingRuns: within ``app.testing()``: nothing runs the task.
             Unsupported: the broker has no events.
             Unavailable, Unknown: the broker could not be asked.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from xqueue_core.client.sync.handle import SyncHandle
+from xqueue_core.foreign import SUBMITTING, tells
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -18,6 +19,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@tells(SUBMITTING)
 class SyncSubmitter(Generic[P, R]):
     """Submits tasks of one type with given options, from plain code: ``handler.sync``.
 
@@ -40,16 +42,18 @@ class SyncSubmitter(Generic[P, R]):
         """Submit one task with these arguments. When it returns, the task is durable.
 
         What interrupts it, as KeyboardInterrupt does, has a note that gives the id and says
-        whether anything was sent.
+        whether it was accepted.
 
         Raises:
             InvalidTask: the arguments do not fit the handler, or cannot be encoded.
             PayloadTooLarge: encoded, they are too large.
-            ConfigError: the settings are wrong, the type is live in another lane, or it was
-                declared on :class:`Tasks` that no app includes, or more than one.
+            ConfigError: the settings are wrong, the type is live in another lane, or was moved
+                to one since it was declared here, or it was declared on :class:`Tasks` that no
+                app includes, or more than one.
             Unsupported: the broker cannot do what the options ask for.
             Unavailable: the broker could not be reached for 30 s; nothing was accepted.
-            Unknown: no answer came; submitting again under the same id is safe.
+            Unknown: no answer came; submitting again under the same id is safe, and the message
+                says for how long.
         """
         client = self._submitter._client
         call = self.call(*args, **kwargs)
