@@ -1,0 +1,1 @@
+"""A site with Django that has its work done by XQueue."""

@@ -1,0 +1,1 @@
+"""A web service with FastAPI that has its work done by XQueue."""
