@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 import hypothesis
@@ -21,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("XQUEUE_")]:
         del os.environ[name]
     # stevedore keeps what it knows of entry points on disk, and misses what is newer.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As shells start what is to run in the background; tests send it all the same.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tempfile.TemporaryDirectory(prefix="xqueue-cache-")
     config.stash[_cache] = folder
     os.environ["XDG_CACHE_HOME"] = folder.name

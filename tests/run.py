@@ -7,24 +7,43 @@ Reports go to the folder named by ``CONFORMANCE_DIR``, by default ``.matrix``.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 THIRD_PARTY = ROOT / "tests" / "third_party" / "run.py"
-#: Run beside the others: the kit's cases wait most of their time, and so do tests of processes.
-BESIDE = {name: str(ROOT / "tests" / name) for name in ("contract", "unit")}
+GUIDE = ROOT / "tests" / "third_party" / "guide.py"
+#: The parts of a whole run by lane: lanes run side by side, the parts of one after the other.
+#: ``tests/NAME`` is the part of this name, without what is a part itself; ``rest`` is all else. The
+#: first lane counts seconds, with leases that must be kept, and the second starts processes and
+#: computes. There are two, for two processors: more would make leases hard to keep.
+LANES = (("contract", "faults", "e2e"), ("integration", "unit", "simulation", "typing"))
+#: The parts that the lanes share in the end, so that neither runs alone for long.
+SHARED = ("contract/redis", "rest", "third party", "author's guide")
+#: What must have the machine for itself: how soon work goes on after a kill is counted in seconds.
+ALONE = ("soak",)
+REST = "rest"
+#: What the many processes that tests start import.
+CODE = ("xqueue_core", "backends", "plugins", "tests")
+
+Lane = dict[str, list[str]]
 
 
 def main(arguments: list[str]) -> int:
-    """Run pytest and the foreign distribution side by side, then show what the reports say.
+    """Run pytest, the foreign distribution and the author's guide side by side, then show reports.
 
     Without arguments pytest runs in several parts, side by side too.
     """
@@ -33,15 +52,16 @@ def main(arguments: list[str]) -> int:
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     for old in (*folder.glob("*.json"), *folder.glob("*.xml")):
         old.unlink()
+    compile_code()
     whole = not arguments
-    beside = {"third party": [sys.executable, str(THIRD_PARTY)]}
     if whole:
-        beside |= {name: pytest(folder, name, [path]) for name, path in BESIDE.items()}
-        arguments = [f"--ignore={path}" for path in BESIDE.values()]
-    others = Others(folder, beside)
-    others.start()
-    codes = [_start(pytest(folder, "tests", arguments)).wait()]
-    codes += others.ended()
+        lanes, shared, alone = everything(folder)
+        ended = SideBySide(folder, lanes, shared).run() | SideBySide(folder, [alone]).run()
+    else:
+        theirs = {"third party": [sys.executable, str(THIRD_PARTY)]}
+        lanes = [{"tests": pytest(folder, "tests", arguments)}, theirs]
+        ended = SideBySide(folder, lanes, live="tests").run()
+    codes = list(ended.values())
     reports = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
     print(matrix(reports))
     if whole and not reports:
@@ -53,8 +73,44 @@ def main(arguments: list[str]) -> int:
         for name, reason in skipped(results):
             print(f"skipped, which counts as a failure: {name} ({reason})", file=sys.stderr)
             codes.append(1)
+    # Again, for they may be far above.
+    for name, code in ended.items():
+        if code:
+            print(f"FAILED: {name} (exit code {code})", file=sys.stderr)
     # A signal's code is negative.
     return max(map(abs, codes))
+
+
+def compile_code() -> None:
+    """Write bytecode where it is missing or old.
+
+    Where PYTHONDONTWRITEBYTECODE is set nobody else does, and each of the many processes that
+    tests start would compile all it imports: a third of the time that it takes to start.
+    """
+    # A file that cannot be compiled is told by who imports it.
+    command = [sys.executable, "-m", "compileall", "-q", *(str(ROOT / one) for one in CODE)]
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+
+
+def everything(folder: Path) -> tuple[list[Lane], Lane, Lane]:
+    """The commands of a whole run's parts: by lane, what the lanes share, and what is alone."""
+    special = {
+        "third party": [sys.executable, str(THIRD_PARTY)],
+        "author's guide": [sys.executable, str(GUIDE)],
+    }
+    names = {name for lane in (*LANES, SHARED, ALONE) for name in lane} - {*special, REST}
+    places = {name: str(ROOT / "tests" / name) for name in names}
+    # So that a new folder is not forgotten.
+    rest = [str(ROOT / "tests"), *(f"--ignore={place}" for place in places.values())]
+    arguments = {REST: rest}
+    for name, place in places.items():
+        within = (other for other in places.values() if other.startswith(place + os.sep))
+        arguments[name] = [place, *(f"--ignore={other}" for other in within)]
+    *lanes, shared, alone = (
+        {name: special.get(name) or pytest(folder, name, arguments[name]) for name in lane}
+        for lane in (*LANES, SHARED, ALONE)
+    )
+    return lanes, shared, alone
 
 
 def pytest(folder: Path, name: str, arguments: list[str]) -> list[str]:
@@ -63,42 +119,99 @@ def pytest(folder: Path, name: str, arguments: list[str]) -> list[str]:
     # Several run at once, and none needs what another remembers of the last time.
     plugin += ["-p", "no:cacheprovider"]
     # The kit's cases record properties, which the default form of the file refuses.
-    junit = ["-o", "junit_family=xunit1", f"--junit-xml={folder / name}.xml"]
+    junit = ["-o", "junit_family=xunit1", f"--junit-xml={folder / plain(name)}.xml"]
     return [sys.executable, "-m", "pytest", *plugin, *arguments, *junit]
 
 
-class Others(threading.Thread):
-    """Runs these commands, by name, one after the other, beside the tests.
+def plain(name: str) -> str:
+    """The name of a part as that of a file."""
+    return name.replace(" ", "-").replace("/", "-")
 
-    What they say is shown when the tests have ended.
+
+class SideBySide:
+    """Runs lanes side by side, and shows what each part has said when it has ended.
+
+    Args:
+        folder: where reports go, and what parts say.
+        lanes: commands by the name of the part; each lane runs its parts one after the other.
+        shared: parts that whichever lane has no others left takes.
+        live: the part that is shown as it runs; what the others say follows it.
     """
 
-    def __init__(self, folder: Path, commands: dict[str, list[str]]) -> None:
-        super().__init__(daemon=True)
+    def __init__(
+        self, folder: Path, lanes: list[Lane], shared: Lane | None = None, *, live: str = ""
+    ) -> None:
         self._folder = folder
-        self._commands = commands
-        self._codes: list[int] = []
+        self._lanes = lanes
+        self._shared = deque((shared or {}).items())
+        self._live = live
+        self._codes: dict[str, int] = {}
+        self._terminal = threading.Lock()  # one part has it at a time
+        self._starting = threading.Lock()
+        self._over = False
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def run(self) -> None:
-        """One after the other: more at once would be too much for two processors."""
-        for name, command in self._commands.items():
-            with self._said(name).open("wb") as said:
-                process = _start(command, said, CONFORMANCE_DIR=str(self._folder))
-                stop = atexit.register(process.kill)  # the tests were interrupted
-                self._codes.append(process.wait())
-                atexit.unregister(stop)
+    def run(self) -> dict[str, int]:
+        """The exit code of each part, when all have ended.
 
-    def ended(self) -> list[int]:
-        """Their exit codes, when all have ended and what they said was shown."""
-        self.join()
-        for name in self._commands:
-            print(
-                f"== {name}", self._said(name).read_text("utf-8", "replace"), sep="\n", flush=True
-            )
-        return self._codes + [1] * (len(self._commands) - len(self._codes))
+        If it is interrupted, what runs is killed, and what that has said so far is shown.
+        """
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        try:
+            with ThreadPoolExecutor(len(self._lanes)) as pool:
+                try:
+                    list(pool.map(self._run, self._lanes))
+                finally:
+                    self._kill()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return self._codes
+
+    def _kill(self) -> None:
+        with self._starting:
+            self._over = True
+            for process in list(self._running.values()):
+                process.kill()
+
+    def _run(self, lane: Lane) -> None:
+        for name, command in chain(lane.items(), self._others()):
+            began = time.monotonic()
+            if name == self._live:
+                with self._terminal:
+                    self._wait(name, command)
+            else:
+                with self._said(name).open("wb") as said:
+                    self._wait(name, command, said)
+            self._show(name, time.monotonic() - began)
+
+    def _others(self) -> Iterator[tuple[str, list[str]]]:
+        with suppress(IndexError):  # none is left
+            while True:
+                yield self._shared.popleft()
+
+    def _wait(self, name: str, command: list[str], said: IO[bytes] | None = None) -> None:
+        """Run a part to its end, unless all is over."""
+        with self._starting:
+            if self._over:
+                return
+            process = _start(command, said, CONFORMANCE_DIR=str(self._folder))
+            self._running[name] = process
+        self._codes[name] = process.wait()
+        del self._running[name]
+
+    def _show(self, name: str, seconds: float) -> None:
+        """What a part has said, between lines that name it."""
+        code = self._codes.get(name)
+        if code is None:
+            return
+        with self._terminal:
+            if name != self._live:
+                print(f"== {name}", self._said(name).read_text("utf-8", "replace"), sep="\n")
+            how = f"FAILED (exit code {code})" if code else "passed"
+            print(f"== {name}: {how}, {seconds:.0f} s", flush=True)
 
     def _said(self, name: str) -> Path:
-        return self._folder / f"{name.replace(' ', '-')}.txt"
+        return self._folder / f"{plain(name)}.txt"
 
 
 def skipped(results: Path) -> list[tuple[str, str]]:
@@ -120,6 +233,7 @@ def _start(
         [
             str(ROOT),
             *map(str, sorted(ROOT.glob("backends/*"))),
+            *map(str, sorted(ROOT.glob("plugins/*"))),
             *filter(None, [os.environ.get("PYTHONPATH")]),
         ]
     )

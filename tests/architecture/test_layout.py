@@ -101,11 +101,39 @@ def test_entry_points_name_packages_of_the_wheel() -> None:
 KINDS = ("backends", "notifiers", "plugins", "serializers")
 
 
+def test_imports_are_sorted_with_our_packages_as_ours() -> None:
+    known = project()["tool"]["ruff"]["lint"]["isort"]["known-first-party"]
+    assert known == sorted(Path(package).name for package in import_packages())
+
+
+def test_every_folder_of_a_plugin_has_one_package_named_like_it() -> None:
+    for parent in ("backends", "plugins"):
+        for folder in (ROOT / parent).iterdir():
+            if folder.is_dir() and folder.name not in NOT_OURS:
+                packages = [one.name for one in folder.glob("xqueue_*") if any(one.glob("*.py"))]
+                assert packages == [f"xqueue_{folder.name}"], folder
+
+
+def test_an_entry_point_and_its_extra_are_named_like_its_folder() -> None:
+    metadata = project()["project"]
+    for group, entries in metadata["entry-points"].items():
+        parent = "backends" if group == "xqueue.backends" else "plugins"
+        for name, target in entries.items():
+            package = target.partition(":")[0].partition(".")[0]
+            folder = package.removeprefix("xqueue_")
+            # One may have other names beside its own, for other schemes of its URLs.
+            assert entries[folder] == target, f"{group}: {name}"
+            assert (ROOT / parent / folder / package).is_dir(), f"{group}: {name}"
+            if parent == "plugins":
+                assert name in metadata["optional-dependencies"]
+
+
 def test_all_extras_are_in_all() -> None:
     extras = project()["project"]["optional-dependencies"]
     (everything,) = extras["all"]
     listed = set(everything.partition("[")[2].rstrip("]").split(","))
-    assert listed == set(extras) - {"all", "dev"}
+    tools = {"dev", "docs"}
+    assert listed == set(extras) - {"all"} - tools
 
 
 def test_every_plugin_says_what_it_is() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,20 @@ from xqueue_sqlite import SqliteBackend
 LOOPS = ("asyncio", "uvloop")
 
 
+async def _unheard(topics: Collection[str]) -> None:
+    """Ring nothing."""
+
+
 class StoredHarness(BackendHarness):
-    """A backend over ``Records``, which can be damaged by writing a row."""
+    """A backend over ``Records``, which can be damaged by writing a row, and whose bell can be
+    made to ring no more: one object per namespace, which all of this process share."""
+
+    async def mute(self, namespace: str) -> None:
+        """Whatever is rung from now on is heard by nobody."""
+        async with self.open(namespace, {}) as faces:
+            assert isinstance(faces.queue, StoredQueue)
+            bell: Any = faces.queue._tasks.bell
+            bell.ring = _unheard
 
     async def corrupt(self, namespace: str, id: str) -> None:
         """Write bytes that are no MessagePack where the task's record was."""

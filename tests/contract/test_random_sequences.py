@@ -1,6 +1,6 @@
-"""Random sequences of commands end the same in the machine, on memory and on SQLite.
+"""Random sequences of commands end the same in the machine, on memory, SQLite and Redis.
 
-Many more: ``make sequences COUNT=100000``.
+Many more: ``make sequences COUNT=100000 KIND=redis7``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from support.modelled import Differs
 from support.plans import LONGEST, SHORTEST, plan
 from support.sequences import BATCH, run
-from xqueue_core.calls import Settle
+from xqueue_core.calls import Cancel, Purge, Settle
 from xqueue_core.commands import Command, Lose, Said, Step
 from xqueue_core.stored import layout, tasks
 from xqueue_core.task import EventName, HandBack, Record, State, Task
@@ -33,6 +34,11 @@ def anyio_backend() -> str:
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_every_queue_does_what_the_machine_says(seed: int) -> None:
     seen = await run(seed, BATCH)
+    assert seen.keys() == set(EventName) - {EventName.QUARANTINED, EventName.PROGRESS}
+
+
+async def test_the_scripts_of_redis_do_what_the_machine_says() -> None:
+    seen = await run(20, 2 * BATCH, ["redis7"])
     assert seen.keys() == set(EventName) - {EventName.QUARANTINED, EventName.PROGRESS}
 
 
@@ -72,6 +78,12 @@ def _charges_what_waited(
     return _step(task, record, command, at, paused)
 
 
+def _forgets_wishes(task: Task, record: Record, command: Command, at: float, paused: float) -> Step:
+    if isinstance(command, Cancel | Purge):
+        command = replace(command, request="")
+    return _step(task, record, command, at, paused)
+
+
 def _forgets_alarms(
     task: Task, record: Record, at: float, paused: float
 ) -> tuple[str, int, float | None]:
@@ -85,6 +97,8 @@ def _forgets_alarms(
         (tasks, "step", _charges_hand_backs),
         (tasks, "step", _ignores_losses),
         (tasks, "step", _charges_what_waited),
+        (tasks, "step", _forgets_wishes),
+        (tasks, "remembered", lambda record, command: ("", False)),
         (layout, "place", _forgets_alarms),
     ],
 )

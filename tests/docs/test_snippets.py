@@ -5,44 +5,128 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import services
 from support import docs_page
-from support.docs_page import Snippet, Wrong, commands, printed, snippets
+from support.docs_page import Snippet, Tally, Wrong, commands, printed, snippets
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 
 
+#: What the virtual environment of `make setup` has beside XQueue: the products that
+#: docs/coming-from tells of. They need other versions than we do, so they have one of their own.
+THEIRS = Path(sys.prefix) / "theirs" / "bin" / "python"
+
+
+#: Where pages say that a server of Redis is: one that names it gets a server of its own.
+REDIS = "redis://localhost"
+
+
+@contextmanager
+def served(page: Path, folder: Path) -> Iterator[Path]:
+    """The page, with a real server where it names one."""
+    text = page.read_text(encoding="utf-8")
+    if REDIS not in text:
+        yield page
+        return
+    with services.redis("redis7", aof=True) as server:
+        copy = folder / page.name
+        copy.write_text(text.replace(REDIS, server.url), encoding="utf-8")
+        yield copy
+
+
 def run(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a page in an empty folder, in a process of its own."""
-    folder.mkdir()
-    path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    code = [str(ROOT), *map(str, ROOT.glob("backends/*"))]
-    return subprocess.run(
+    code = [str(ROOT), *map(str, ROOT.glob("backends/*")), *map(str, ROOT.glob("plugins/*"))]
+    return start(
         [sys.executable, "-W", "error", str(docs_page.__file__), str(page)],
+        folder,
+        PYTHONPATH=os.pathsep.join(code),
+        PYTHONWARNINGS="error",
+    )
+
+
+def start(command: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a new folder, with the scripts of its interpreter in the path."""
+    folder.mkdir()
+    path = [str(Path(command[0]).parent), os.environ.get("PATH", "")]
+    return subprocess.run(
+        command,
         cwd=folder,
-        env={
-            **os.environ,
-            "PATH": os.pathsep.join(path),
-            "PYTHONPATH": os.pathsep.join(code),
-            "PYTHONWARNINGS": "error",
-        },
+        env={**os.environ, "PATH": os.pathsep.join(path), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=170,
+        timeout=290,
         check=False,
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_snippet_of_the_page_runs(page: Path, tmp_path: Path) -> None:
-    done = run(page, tmp_path / "page")
+def test_every_snippet_of_the_page_runs(
+    page: Path, tmp_path: Path, counted: Callable[[Tally], None]
+) -> None:
+    with served(page, tmp_path) as whole:
+        done = run(whole, tmp_path / "page")
     assert done.returncode == 0, done.stdout
+    counted(Tally.said(done.stdout))
+
+
+def titles(page: Path) -> list[str]:
+    """Whose snippets a page has beside ours."""
+    found = snippets(page.read_text(encoding="utf-8"))
+    return sorted({snippet.title for snippet in found if snippet.title})
+
+
+def run_theirs(page: Path, title: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the snippets of a page that are another product's, with an interpreter that has it."""
+    assert THEIRS.exists(), f"`make setup` installs what {page.name} tells of: {THEIRS}"
+    command = [str(THEIRS), str(docs_page.__file__), str(page), title]
+    return start(command, folder, PYTHONPATH="")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["celery", "dramatiq", "taskiq"])
+def test_the_other_sides_snippets_run_on_its_broker_in_memory(
+    name: str, tmp_path: Path, counted: Callable[[Tally], None]
+) -> None:
+    theirs(name, tmp_path, counted)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["arq", "rq"])
+def test_the_other_sides_snippets_are_declared_for_it_needs_redis_to_run(
+    name: str, tmp_path: Path, counted: Callable[[Tally], None]
+) -> None:
+    theirs(name, tmp_path, counted)
+
+
+def theirs(name: str, folder: Path, counted: Callable[[Tally], None]) -> None:
+    """Run the other side of a page of docs/coming-from; it has one."""
+    page = ROOT / "docs" / "coming-from" / f"{name}.md"
+    [title] = titles(page)
+    done = run_theirs(page, title, folder / "page")
+    assert done.returncode == 0, done.stdout
+    tally = Tally.said(done.stdout)
+    assert tally.run > 0
+    counted(tally)
+
+
+def test_every_other_side_is_run() -> None:
+    assert {page.stem for page in PAGES if titles(page)} == {
+        "arq",
+        "celery",
+        "dramatiq",
+        "rq",
+        "taskiq",
+    }
 
 
 # -- the runner itself -------------------------------------------------------------------------
@@ -98,7 +182,7 @@ def test_a_page_that_is_right(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(FINE, encoding="utf-8")
     done = run(page, tmp_path / "page")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, "snippets: 4 run, 2 read, 1 shown\n")
 
 
 #: Ends with 4 when it is told to end.
@@ -119,11 +203,17 @@ STUBBORN = "trap 'exit 4' TERM; touch ready; while true; do sleep 0.01; done"
             f"```console\n$ {STUBBORN} &\n$ until [ -e ready ]; do sleep 0.01; done\n```",
             "exit code 4",
         ),
+        (
+            "```console\n$ echo $$ > pid; kill -STOP $$ &\n"
+            "$ until [ -s pid ]; do sleep 0.01; done\n$ true; kill -9 $(cat pid)\n```",
+            "exit code -9",
+        ),
         ("```console\necho one\n```", "begins with"),
         ("```toml\na = \n```", "TOMLDecodeError"),
         ("```json\n{\n```", "JSONDecodeError"),
         ("```bash\ntrue\n```", "the language 'bash' is none of"),
         ("```\ntrue\n```", "the language '' is none of"),
+        ("```python hl_lines=1\npass\n```", "the language 'python hl_lines=1' is none of"),
         ("```python\npass\n", "has no end"),
     ],
 )
@@ -134,6 +224,58 @@ def test_a_page_that_is_wrong(tmp_path: Path, snippet: str, complaint: str) -> N
     assert done.returncode == 1, done.stdout
     assert complaint in done.stdout
     assert "line " in done.stdout
+
+
+TITLED = """
+```python title="Other"
+import sys
+answer = 42
+```
+
+```python
+assert "answer" not in globals()
+```
+
+```python title="Other"
+assert answer == 42
+```
+"""
+
+
+@pytest.mark.parametrize(("arguments", "count"), [([], 1), (["Other"], 2), (["Third"], 0)])
+def test_what_has_a_title_is_run_by_itself(
+    tmp_path: Path, arguments: list[str], count: int
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(TITLED, encoding="utf-8")
+    done = start(
+        [sys.executable, str(docs_page.__file__), str(page), *arguments], tmp_path / "page"
+    )
+    assert (done.returncode, Tally.said(done.stdout)) == (0, Tally(run=count)), done.stdout
+
+
+KILLED = """
+```console
+$ sleep 100 &
+$ echo $$ > pid; while true; do sleep 0.01; done &
+$ until [ -s pid ]; do sleep 0.01; done
+$ kill -9 $(cat pid)
+```
+"""
+
+
+def test_a_page_may_kill_what_it_runs(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(KILLED, encoding="utf-8")
+    done = run(page, tmp_path / "page")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_run_that_says_no_count_is_wrong() -> None:
+    assert Tally.said("hello\nsnippets: 1 run, 2 read, 3 shown\n") == Tally(1, 2, 3)
+    assert Tally(1, 2, 3) + Tally(run=1) == Tally(2, 2, 3)
+    with pytest.raises(Wrong):
+        Tally.said("snippets: 1 run, 2 read, 3 shown\nmore\n")
 
 
 def test_snippets_know_their_lines_and_files() -> None:

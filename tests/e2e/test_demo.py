@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import services
 from support.demo_runs import Demo, alive, children, ended, kill_group, peak, wait_until
 
 #: Of the files in their order, every eighth meets an injected fault, beginning with the first.
@@ -60,6 +61,37 @@ def test_the_limit_is_reached_and_never_exceeded(demo: Demo) -> None:
     assert peak(demo.history()) == 4
     assert "4 at most (limit 4), 2 worker processes" in output
     assert len(demo.pids()) == 2
+
+
+def largest(output: str) -> str:
+    """The first table at the end: files, and what was found out about them."""
+    return output.partition("the 10 largest of 24 files")[2].partition("run ")[0]
+
+
+def figures(output: str) -> list[str]:
+    """The names of the figures in the second table."""
+    lines = output.partition("the 10 largest of 24 files")[2].partition("run ")[2].splitlines()[1:]
+    return [line.strip().split("  ")[0] for line in lines if line.strip()]
+
+
+def test_it_ends_the_same_on_redis(demo: Demo) -> None:
+    demo.fill(24)
+    outputs = []
+    with services.redis("redis7", aof=True) as server:
+        for url in (server.url, f"sqlite:///{demo.state}/other.db"):
+            code, output = demo.run(f"--url={url}")
+            assert code == 0, output
+            assert "24 submitted, 0 of them were there already" in output
+            assert "24 done, 0 failed, 24 in all" in output
+            assert "3, of them 3 after an injected fault" in output
+            assert "(limit 4), 2 worker processes" in output
+            outputs.append(output)
+    redis, sqlite = outputs
+    assert largest(redis).count(".bin") == 10
+    assert largest(redis) == largest(sqlite)
+    assert figures(redis) == figures(sqlite) != []
+    rows = [(row["path"], row["state"], row["attempts"], row["digest"]) for row in demo.rows()]
+    assert sorted(rows[:24], key=str) == sorted(rows[24:], key=str)
 
 
 @pytest.mark.slow

@@ -57,12 +57,11 @@ async def test_a_worker_that_holds_the_gil_does_not_outlive_its_supervisor(
         for _ in range(2):
             await app.submit("lock", seconds=30.0)
         await noted(log, 2)
-        guard = guardian(process.process.pid)
+        guard = await guarded(process)
         begun = time.monotonic()
         process.send(signal.SIGKILL)
         await until("the workers end", lambda: not any(map(alive, pids(log))), 6.0)
         print(f"gone after {time.monotonic() - begun:.2f} s, grace 0.5 s and 1 s")
-        assert guard is not None
         await until("the guardian ends", lambda: not alive(guard), 2.0)
 
 

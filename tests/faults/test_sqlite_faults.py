@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.stores import make
-from xqueue_core.errors import ConfigError, Refused, Unavailable
+from xqueue_core.errors import BrokerGone, ConfigError, Refused, Unavailable
 from xqueue_core.stored.clock import host_clock
 from xqueue_core.stored.records import ANY, Change, Group, Scan
 from xqueue_sqlite import SqliteRecords
@@ -144,7 +144,7 @@ async def test_a_file_removed_while_it_is_open(path: str) -> None:
         await records.swap([make("a")])
         os.remove(path)
         for call in (records.swap([make("b")]), records.load(["a"]), records.trim(0.0)):
-            with pytest.raises(Refused, match="removed or replaced"):
+            with pytest.raises(BrokerGone, match="removed or replaced"):
                 await call
 
 
@@ -153,7 +153,7 @@ async def test_a_file_replaced_while_it_is_open(path: str) -> None:
         await records.swap([make("a")])
         os.rename(path, path + ".old")
         async with store(path) as others:
-            with pytest.raises(Refused, match="removed or replaced"):
+            with pytest.raises(BrokerGone, match="removed or replaced"):
                 await records.swap([make("b")])
             assert await others.load(["a"]) == [None]
 

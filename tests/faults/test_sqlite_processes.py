@@ -166,13 +166,13 @@ def test_a_write_waits_for_another_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_file_inherited_by_a_fork_is_neither_used_nor_closed(tmp_path: Path) -> None:
+def test_a_file_that_is_open_at_a_fork_is_not_open_in_the_child(tmp_path: Path) -> None:
     said = lines("fork", tmp_path / "test.db")
     assert len(said) == 5
     for refusal in said[:2]:
         assert refusal.startswith("Refused: ")
         assert "forked; open it here once more" in refusal
-    assert said[2:] == ["child still holds True", "fine", "parent done"]
+    assert said[2:] == ["child holds 0, then 0", "fine", "parent done"]
     with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) FROM xq_xqueue_rows").fetchone() == (3,)

@@ -9,6 +9,7 @@ import pytest
 
 from support import lifecycle_app
 from support.lifecycle import noted, pids, times, worker
+from support.spoiled import spoil
 from support.workers import TIMES, until
 from xqueue_core import Context, RetryPolicy, State, XQueue
 from xqueue_core.worker import Exit, Worker
@@ -88,6 +89,22 @@ async def test_without_work_it_ends_at_once(app: XQueue) -> None:
     async def job() -> None: ...
 
     assert await asyncio.wait_for(burst(app), 5) == [Exit.EMPTY]
+
+
+async def test_a_task_in_quarantine_keeps_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "tasks.db"
+    done: list[str] = []
+    async with XQueue(url=f"sqlite:///{file}") as app:
+
+        @app.task
+        async def job(ctx: Context) -> None:
+            done.append(ctx.id)
+
+        handles = [await job.submit() for _ in range(5)]
+        spoil(file, handles[2].id)
+        assert await burst(app) == [Exit.EMPTY]
+        assert await burst(app) == [Exit.EMPTY]
+    assert sorted(done) == sorted(one.id for one in handles if one != handles[2])
 
 
 async def test_several_processes_end_one_by_one_as_their_work_ends(tmp_path: Path) -> None:

@@ -298,3 +298,12 @@ async def _fine(ctx: Context, call_next: CallNext) -> Any: ...
 def test_what_is_no_middleware_is_refused(given: Any, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         XQueue(middleware=given)
+
+
+def test_middleware_as_a_decorator_tells_what_to_write() -> None:
+    app: Any = XQueue(middleware=[_fine])
+    with pytest.raises(ConfigError, match=r"`app = XQueue\(middleware=\[_fine\]\)` below"):
+        app.middleware(_fine)
+    with pytest.raises(ConfigError, match=r"XQueue\(middleware=\[around\]\)"):
+        app.middleware()
+    assert XQueue(middleware=app.middleware).middleware == (_fine,)

@@ -167,11 +167,10 @@ class _Sent:
         self._net._broker.calls.pop(call, None)
         if call.cancelled():
             return
+        call.exception()  # seen, also if the schedule ends before the reply arrives
         if self._fate == "mute":
-            call.exception()
             return
         if self._fate == "unanswered":
-            call.exception()
             self._expire()
             return
         way = WAY * self._draw() if self._fate != "slow" else 0.5 * self._draw()
@@ -179,8 +178,8 @@ class _Sent:
 
     def _answer(self, call: asyncio.Task[Any]) -> None:
         if self._reply.done():
-            call.exception()
-        elif (error := call.exception()) is not None:
+            return
+        if (error := call.exception()) is not None:
             self._reply.set_exception(error)
         else:
             self._reply.set_result(call.result())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soak.app import ISOLATED, LEASE
+from soak.brokers import Broker
 from support.history.events import (
     AnyEvent,
     Continued,
@@ -36,18 +36,9 @@ class Place:
     """Where a run happens."""
 
     folder: Path
+    broker: Broker
     lease: float
     isolated: bool = False
-
-    @property
-    def database(self) -> Path:
-        """The broker's file."""
-        return self.folder / "soak.db"
-
-    @property
-    def url(self) -> str:
-        """The broker."""
-        return f"sqlite:///{self.database}"
 
     @property
     def history(self) -> Path:
@@ -64,7 +55,7 @@ class Tail:
         self._runs: dict[tuple[str, int], Started] = {}
         self._by_pid: dict[int, int] = {}
         self._children: dict[int, float] = {}  # isolated: when each was last seen alive
-        self.started = 0
+        self.began: set[int] = set()  # pids of workers that have started something
 
     def look(self) -> None:
         """Read what is new, and see which isolated children are gone."""
@@ -80,7 +71,7 @@ class Tail:
 
     def _follow(self, event: AnyEvent) -> None:
         if isinstance(event, Started):
-            self.started += 1
+            self.began.add(event.pid)
             self._runs[event.id, event.token] = event
             self._by_pid[event.pid] = self._by_pid.get(event.pid, 0) + 1
             if event.child:
@@ -123,6 +114,15 @@ class Member:
         return self.process.pid
 
 
+@dataclass(slots=True, frozen=True)
+class Leaver:
+    """A worker process that has ended by itself: its exit code, and when that was seen."""
+
+    pid: int
+    code: int
+    at: float
+
+
 @dataclass(slots=True)
 class Fleet:
     """``size`` workers. Every process it has started is dead when :meth:`end` returns."""
@@ -133,13 +133,13 @@ class Fleet:
     writer: Writer
     members: list[Member] = field(default_factory=list)
     spawned: int = 0
-    unasked: list[int] = field(default_factory=list)  # exit codes of those that ended by themselves
+    unasked: list[Leaver] = field(default_factory=list)
 
     def fill(self) -> None:
         """Start what is missing."""
         for member in [one for one in self.members if one.process.poll() is not None]:
             self.members.remove(member)
-            self.unasked.append(member.process.returncode)
+            self.unasked.append(Leaver(member.pid, member.process.returncode, now()))
             if len(self.unasked) > 2 * self.size:
                 raise RuntimeError(f"workers end by themselves:\n{self.log()[-4000:]}")
         while len(self.members) < self.size:
@@ -158,7 +158,7 @@ class Fleet:
         env = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(one for one in sys.path if one),
-            URL: self.place.url,
+            URL: self.place.broker.url,
             LOG: str(self.place.history),
             LEASE: str(self.place.lease),
             ISOLATED: str(int(self.place.isolated)),
@@ -189,13 +189,13 @@ class Fleet:
         self.fill()
 
     async def stop(self, member: Member, seconds: float) -> bool:
-        """SIGSTOP for so long; True if it held the broker's file, so that nobody could write."""
+        """SIGSTOP for so long; True if it held the broker, so that nobody could write."""
         member.stopped = True
         began = now()
         self.writer.write(Stopped(at=began, pid=member.pid))
         member.process.send_signal(signal.SIGSTOP)
         try:
-            blocked = await asyncio.to_thread(_held, self.place.database)
+            blocked = await asyncio.to_thread(self.place.broker.held)
             if blocked:
                 self.writer.write(OutageBegan(at=began))
             await asyncio.sleep(began + seconds - now())
@@ -225,16 +225,3 @@ class Fleet:
         codes = [one.process.returncode for one in self.members]
         self.members.clear()
         return codes
-
-
-def _held(database: Path) -> bool:
-    """True if nobody can write to the file."""
-    connection = sqlite3.connect(database, timeout=1.0, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return True
-    finally:
-        connection.close()
-    return False

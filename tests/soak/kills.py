@@ -1,7 +1,8 @@
 """The kill run: workers die and stand still under load, and the history must explain all of it.
 
 ``python -m soak.kills --minutes 10 --processes 4 --seed 1`` prints a report and, with ``--json``,
-writes it for machines; the exit code is 1 if anything is broken.
+writes it for machines; the exit code is 1 if anything is broken. With ``--broker redis`` the
+broker, too, is killed and stands still.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from soak import stream
 from soak.app import KEY_LIMIT, LIMITS, heartbeat, make
+from soak.brokers import NAMES, Broker, Served, broker
 from soak.fleet import Fleet, Member, Place, Tail
 from soak.report import BUSY, End, Outcome, judge
 from support.history import ending
@@ -47,6 +49,9 @@ class Plan:
     rate: float = 150.0
     concurrency: int = 24
     isolated: bool = True
+    broker: str = "sqlite"
+    broker_kills: int = 0
+    broker_stops: int = 0
 
     @property
     def heartbeat(self) -> float:
@@ -61,10 +66,14 @@ class Plan:
 
 async def carry_out(plan: Plan, folder: Path) -> Outcome:
     """Run it in this folder, which must be empty. Nothing it has started runs on."""
-    place = Place(folder, plan.lease, plan.isolated)
+    with broker(plan.broker, folder) as used:
+        return await _carry_out(plan, Place(folder, used, plan.lease, plan.isolated))
+
+
+async def _carry_out(plan: Plan, place: Place) -> Outcome:
     writer = Writer(place.history)
     fleet = Fleet(place, plan.processes, plan.concurrency, writer)
-    app, handlers = make(place.url, str(place.history), plan.lease, isolated=plan.isolated)
+    app, handlers = make(place.broker.url, str(place.history), plan.lease, isolated=plan.isolated)
     chance = random.Random(plan.seed)
     submits = stream.Stream(app, handlers, writer, chance, plan.rate)
     tail = Tail(place.history, writer)
@@ -131,6 +140,7 @@ async def _look(tail: Tail, fleet: Fleet) -> None:
 
 async def _strikes(plan: Plan, fleet: Fleet, tail: Tail, chance: random.Random) -> None:
     """Kills and stops at random times, each of a worker that is busy, until the time is over."""
+    await _all_at_work(fleet, tail)
     warm = min(3.0, plan.seconds / 10)
     begun = now() + warm
     end = begun + plan.seconds - warm
@@ -139,31 +149,63 @@ async def _strikes(plan: Plan, fleet: Fleet, tail: Tail, chance: random.Random) 
     kinds = ["kill"] * plan.kills + ["stop"] * plan.stops
     chance.shuffle(kinds)
     gap = (last - begun) / max(1, len(kinds))
+    latest = 0.0
     stopping: asyncio.Task[bool] | None = None
+    failing = asyncio.create_task(_fail(plan, fleet.place.broker, last, fleet.writer))
     try:
         for n, kind in enumerate(kinds):
-            await asyncio.sleep(begun + gap * (n + chance.random() * 0.5) - now())
+            # Late ones do not follow at once: what is lost twice in a row must run alone, and what
+            # the last one cost starts again after a lease.
+            due = max(begun + gap * (n + chance.random() * 0.5), latest + min(gap, plan.lease + 1))
+            await asyncio.sleep(due - now())
             if kind == "stop" and stopping is not None:
                 await stopping  # one at a time
             victim = await _busy(fleet, tail, chance)
+            latest = now()
             if kind == "stop":
                 seconds = plan.lease * chance.uniform(1.5, 2.5)
                 stopping = asyncio.create_task(fleet.stop(victim, seconds))
             else:
                 fleet.kill(victim)
                 tail.forget(victim.pid)
-        await asyncio.sleep(end - now())
+        await failing
+        await asyncio.sleep(max(end, latest + plan.lease + 1.0) - now())
     finally:
+        failing.cancel()
         if stopping is not None:
             await stopping
 
 
+async def _fail(plan: Plan, used: Broker, last: float, writer: Writer) -> None:
+    """Kill and stop the broker, if that is possible and wanted."""
+    if isinstance(used, Served):
+        # A stop that begins late must be over in time, and what comes after it, too.
+        until = last - 2 * plan.lease
+        chance = random.Random(plan.seed)
+        kills, stops = plan.broker_kills, plan.broker_stops
+        await used.strikes(kills, stops, plan.lease, until, writer, chance)
+
+
+async def _all_at_work(fleet: Fleet, tail: Tail) -> None:
+    """Wait until every worker has begun, which on a busy machine takes its time."""
+    async with asyncio.timeout(60.0):
+        while any(one.pid not in tail.began for one in fleet.awake()):
+            tail.look()
+            await asyncio.sleep(LOOK)
+
+
 async def _busy(fleet: Fleet, tail: Tail, chance: random.Random) -> Member:
-    """A worker with at least so many runs by the history, as soon as there is one."""
+    """A worker with at least so many runs by the history, as soon as there is one.
+
+    And as soon as half of the fleet is at work, so that there is somewhere to start again: on a
+    busy machine a new process takes its time.
+    """
     while True:
         tail.look()
-        busy = [one for one in fleet.awake() if tail.running(one.pid) >= BUSY + SPARE]
-        if busy:
+        awake = list(fleet.awake())
+        busy = [one for one in awake if tail.running(one.pid) >= BUSY + SPARE]
+        others = sum(one.pid in tail.began for one in awake) - 1
+        if busy and others >= fleet.size // 2:
             return chance.choice(busy)
         await asyncio.sleep(LOOK)
 
@@ -177,6 +219,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lease", type=float, default=2.0, help="seconds; 2 or 15, say")
     parser.add_argument("--kills", type=int, help="by default 11 a minute")
     parser.add_argument("--stops", type=int, help="by default 1 a minute")
+    parser.add_argument("--broker", choices=NAMES, default="sqlite")
+    parser.add_argument("--broker-kills", type=int, help="of a server; by default 5")
+    parser.add_argument("--broker-stops", type=int, help="of a server; by default 2")
     parser.add_argument("--rate", type=float, default=150.0, help="submits a second")
     parser.add_argument("--concurrency", type=int, default=24, help="slots of each process")
     parser.add_argument("--no-isolated", action="store_true", help="none in processes of their own")
@@ -193,6 +238,9 @@ def main(arguments: list[str]) -> int:
         rate=given.rate,
         concurrency=given.concurrency,
         isolated=not given.no_isolated,
+        broker=given.broker,
+        broker_kills=_of_server(given, given.broker_kills, 5),
+        broker_stops=_of_server(given, given.broker_stops, 2),
     )
     with tempfile.TemporaryDirectory(prefix="xqueue-soak-") as temporary:
         folder = Path(temporary) if given.folder is None else given.folder
@@ -202,6 +250,12 @@ def main(arguments: list[str]) -> int:
         if given.json is not None:
             given.json.write_text(json.dumps(outcome.as_json(), indent=1))
     return 0 if outcome.ok else 1
+
+
+def _of_server(given: argparse.Namespace, number: int | None, default: int) -> int:
+    if given.broker == "sqlite":
+        return 0
+    return default if number is None else number
 
 
 if __name__ == "__main__":

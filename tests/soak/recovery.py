@@ -9,6 +9,8 @@ from typing import Any
 from support.history.events import Killed, LimitSet, Stopped
 from support.history.story import Run, Story
 
+#: Beyond the lease, within which what a killed worker ran starts elsewhere (seconds).
+DETECTION = 2.0
 #: Losses from which on a task runs alone in its process, so that it waits for that.
 ALONE = 2
 #: Cases from which on a 99th percentile says something.
@@ -87,15 +89,14 @@ def _behind(story: Story, run: Run, sent: float) -> bool:
 
     A lane through which tasks flow keeps none waiting for so long.
     """
-    again = _again(story, run, sent)
-    if again is None or again < story.terms.lease + 2 * LINE:
+    at = _next(story, run, sent)
+    if at is None or at - sent < story.terms.lease + 2 * LINE:
         return False
-    at = sent + again
     return any(
         one.start.lane == run.start.lane
         and one.start.priority > run.start.priority
         and at - LINE <= one.start.at < at
-        and any(submit.due <= one.start.at - LINE for submit in story.submits.get(one.id, ()))
+        and any(submit.ready <= one.start.at - LINE for submit in story.submits.get(one.id, ()))
         and one.start.attempt == 1
         for one in story.runs
     )
@@ -107,13 +108,27 @@ def _delays(story: Story, runs: list[Run], sent: float) -> tuple[float, ...]:
 
 
 def _again(story: Story, run: Run, sent: float) -> float | None:
-    """Seconds until it started again; None if it must not (canceled, given up)."""
+    """Seconds until it started again; None if it must not (canceled, given up).
+
+    Where the broker was out of everybody's reach meanwhile, they count from the end of that.
+    """
+    at = _next(story, run, sent)
+    if at is None:
+        return None
+    for begin, end, _ in sorted(story.cuts[""]):
+        if begin < at and begin <= sent + story.terms.lease + DETECTION:
+            sent = max(sent, end)
+    return max(0.0, at - sent)
+
+
+def _next(story: Story, run: Run, sent: float) -> float | None:
+    """When it started again; None if it did not."""
     later = [
         one.start.at
         for one in story.by_task[run.id]
         if one.start.token > run.start.token and one.start.at > sent
     ]
-    return min(later) - sent if later else None
+    return min(later) if later else None
 
 
 def summary(kills: list[Blown], bound: float) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from soak.app import heartbeat
-from soak.recovery import Blown, blown, late, summary
+from soak.brokers import Served
+from soak.recovery import DETECTION, Blown, blown, late, summary
+from soak.resuming import WITHIN, Resumption, found_no_broker, resumptions
 from support.history.checker import Report, Terms, check, tell
 from support.history.ends import FINAL
 from support.history.events import FinalState, Stopped
@@ -22,8 +25,6 @@ if TYPE_CHECKING:
 
 #: A kill strikes at least so many running tasks.
 BUSY = 10
-#: Beyond the lease, within which what a killed worker ran starts elsewhere (seconds).
-DETECTION = 2.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,8 +85,9 @@ def judge(plan: Plan, place: Place, fleet: Fleet, stream: Stream, end: End) -> O
     complaints = []
     if not end.whole:
         complaints.append("something still lived at the end")
-    if fleet.unasked or any(end.codes):
-        complaints.append(f"workers ended by themselves: {fleet.unasked}, or badly: {end.codes}")
+    unasked = [one.code for one in fleet.unasked if not found_no_broker(story, one)]
+    if unasked or any(end.codes):
+        complaints.append(f"workers ended by themselves: {unasked}, or badly: {end.codes}")
     if end.orphans:
         complaints.append(f"isolated children outlived their workers: {end.orphans}")
     if len(kills) < plan.kills:
@@ -96,14 +98,36 @@ def judge(plan: Plan, place: Place, fleet: Fleet, stream: Stream, end: End) -> O
     stops = sum(isinstance(one, Stopped) for one in events)
     if stops < plan.stops:
         complaints.append(f"only {stops} of {plan.stops} stops were made")
+    complaints += _of_broker(plan, place)
     recovery = summary(kills, plan.lease + DETECTION)
     complaints += late(recovery)
+    resumed = resumptions(story)
+    complaints += [str(one) for one in resumed if one.delay > WITHIN]
+    if len(resumed) < plan.broker_kills + plan.broker_stops:
+        complaints.append(f"only {len(resumed)} times a worker was seen to resume")
     return Outcome(
-        _figures(plan, story, fleet, stream, kills),
+        _figures(plan, story, fleet, stream, kills) | _resumed(resumed),
         recovery,
         check(events, terms, ahead=plan.ahead),
         complaints,
     )
+
+
+def _of_broker(plan: Plan, place: Place) -> list[str]:
+    """What was not done to the broker, in words."""
+    done = place.broker
+    kills, stops = (done.kills, done.stops) if isinstance(done, Served) else (0, 0)
+    if (kills, stops) == (plan.broker_kills, plan.broker_stops):
+        return []
+    return [f"the broker was killed {kills} times and stopped {stops} times, not as planned"]
+
+
+def _resumed(resumed: list[Resumption]) -> dict[str, Any]:
+    if not resumed:
+        return {}
+    delays = sorted(one.delay for one in resumed)
+    text = f"{len(delays)}, after up to {delays[-1]:.3f} s (median {median(delays):.3f} s)"
+    return {"resumptions of workers": text}
 
 
 def _figures(
@@ -124,9 +148,10 @@ def _figures(
         "states": dict(states),
         "starts": len(story.runs),
         "worker processes": fleet.spawned,
+        "that found no broker": sum(found_no_broker(story, one) for one in fleet.unasked),
         "kills": len(kills),
         "runs cut off by a kill": f"{busy[0]} to {busy[-1]}" if busy else "none",
         "kills of 10 runs or more": sum(one >= 10 for one in busy),
         "stops": len(stops),
-        "stops that held the file": len(story.cuts[""]),
+        "outages of the broker": len(story.cuts[""]),
     }

@@ -24,7 +24,7 @@ from xqueue_core import XQueue
 from xqueue_core.calls import Pause, Resume
 from xqueue_core.client.call import Call
 from xqueue_core.errors import BrokerError
-from xqueue_core.task import EventName
+from xqueue_core.task import Event, EventName
 from xqueue_core.views import Filter
 
 #: How many of a hundred tasks are of each kind; "apart" only where isolation is wanted.
@@ -84,7 +84,7 @@ class Stream:
     async def _one(self) -> None:
         call, noted, cancel_after = self._made()
         asked = now()
-        noted["due"] = asked + noted.pop("delay", 0.0)
+        noted["due"] = asked + noted.get("delay", 0.0)
         noted |= wishes(call.task)
         handle: Any = None
         answer: Literal["ok", "unknown"] = "unknown"
@@ -134,16 +134,24 @@ class Stream:
 
 async def watch(app: XQueue, writer: Writer) -> None:
     """Note what the broker's events say of ends and of dead workers, until cancelled."""
-    names = frozenset({EventName.FINISHED, EventName.LOST})
+    wanted = Filter(names=frozenset({EventName.FINISHED, EventName.LOST}))
     async with app.connect() as connection:
-        async for notice in connection.faces.needed("notifier").subscribe(Filter(names=names)):
-            event = notice.event
-            if event is None:
-                continue
-            if event.name is EventName.LOST or event.reason == "worker_lost":
-                writer.write(DeclaredDead(at=now(), worker=event.worker, id=event.id))
-            if event.name is EventName.FINISHED:
-                writer.write(Recorded(at=now(), id=event.id, state=event.state.value))
+        notifier, cursor = connection.faces.needed("notifier"), None
+        while True:
+            try:
+                async for notice in notifier.subscribe(wanted, cursor):
+                    cursor = notice.cursor
+                    if notice.event is not None:
+                        _note(notice.event, writer)
+            except BrokerError:
+                await asyncio.sleep(0.1)  # it goes on behind what it had last
+
+
+def _note(event: Event, writer: Writer) -> None:
+    if event.name is EventName.LOST or event.reason == "worker_lost":
+        writer.write(DeclaredDead(at=now(), worker=event.worker, id=event.id))
+    if event.name is EventName.FINISHED:
+        writer.write(Recorded(at=now(), id=event.id, state=event.state.value))
 
 
 async def vary(app: XQueue, writer: Writer, lane: str, limits: list[int], every: float) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from support.stores import FakeClock
+from xqueue_core.abc import Semaphore
 from xqueue_core.permits import Answer, Grant, Keep, Permit, Request
-from xqueue_core.stored.semaphore import StoredSemaphore
 
 #: Seconds.
 LEASE = 15.0
@@ -19,16 +19,16 @@ def pass_time(clock: FakeClock, seconds: float) -> None:
     clock.wall += seconds
 
 
-async def ask(semaphore: StoredSemaphore, *requests: Request) -> list[Answer]:
+async def ask(semaphore: Semaphore, *requests: Request) -> list[Answer]:
     return list(await semaphore.acquire(requests, 0))
 
 
-async def grants(semaphore: StoredSemaphore, *requests: Request) -> list[Grant]:
+async def grants(semaphore: Semaphore, *requests: Request) -> list[Grant]:
     return [answer.grant for answer in await ask(semaphore, *requests)]
 
 
 async def renew(
-    semaphore: StoredSemaphore,
+    semaphore: Semaphore,
     worker: str = "w",
     *permits: Permit,
     lease: float = LEASE,
@@ -37,15 +37,13 @@ async def renew(
     return (await semaphore.renew(worker, permits, [], lease, heartbeat)).permits
 
 
-async def take(semaphore: StoredSemaphore, id: str, worker: str = "w") -> Permit:
+async def take(semaphore: Semaphore, id: str, worker: str = "w") -> Permit:
     [answer] = await ask(semaphore, wish(id, worker))
     assert answer.grant is Grant.GRANTED
     return Permit(id=id, key="k", token=answer.token)
 
 
-async def run_busy(
-    semaphore: StoredSemaphore, clock: FakeClock, seconds: float, *workers: str
-) -> None:
+async def run_busy(semaphore: Semaphore, clock: FakeClock, seconds: float, *workers: str) -> None:
     """Time passes while these workers renew twice a second."""
     for _ in range(int(seconds * 2)):
         pass_time(clock, 0.5)

@@ -14,8 +14,9 @@ from support.apps import make_app
 from support.workers import TIMES
 from xqueue_core import Context, XQueue
 from xqueue_core.abc import Role
-from xqueue_core.calls import Beat, Want
+from xqueue_core.calls import Beat, Settle, Want
 from xqueue_core.cli.group import xqueue
+from xqueue_core.task import HandBack
 from xqueue_core.worker import Worker
 
 #: The app of these tests, as commands import it: its tasks are run by :func:`work`.
@@ -107,6 +108,21 @@ class Place:
 
         self.beat(worker)
         return list(self.do(work))
+
+    def hand_back(self, lane: str, reason: str, worker: str = "hand~1") -> None:
+        """Let a worker take a task of the lane, and give it back."""
+
+        async def work(app: XQueue) -> None:
+            async with app.connect(Role.WORKER) as connection:
+                queue = connection.faces.queue
+                leased = await queue.lease([Want(lane, 1)], 1, 1, worker, 0.0)
+                back = HandBack(ran=True, reason=reason)
+                await queue.settle(
+                    [Settle(one.task.id, one.token, back) for one in leased.deliveries]
+                )
+
+        self.beat(worker)
+        self.do(work)
 
     def work(self) -> None:
         """Run what there is, until nothing is left to do."""

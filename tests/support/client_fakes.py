@@ -18,6 +18,7 @@ from xqueue_core.calls import (
     Did,
     Held,
     Leased,
+    Locate,
     Put,
     Settle,
     Settled,
@@ -59,6 +60,7 @@ class FakeQueue(TaskQueue):
         self.puts: list[list[str]] = []
         self.declared: list[tuple[str, str]] = []
         self.lanes: dict[str, str] = {}
+        self.located: list[str] = []
         self.known: set[str] = set()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -84,6 +86,11 @@ class FakeQueue(TaskQueue):
     async def control(self, commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
         verdicts = []
         for command in commands:
+            if isinstance(command, Locate):
+                found = self.lanes.get(command.type)
+                self.located.append(command.type)
+                verdicts.append(Verdict(Did.APPLIED, of=found) if found else Verdict(Did.UNKNOWN))
+                continue
             assert isinstance(command, Declare)
             self.declared.append((command.type, command.lane))
             lane = self.lanes.setdefault(command.type, command.lane)

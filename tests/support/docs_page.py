@@ -1,13 +1,17 @@
 """Runs every snippet of a page, in order: ``python docs_page.py PAGE`` in an empty folder.
 
-How a snippet is run depends on its language, so that a page needs no marks of its own:
+The last line that it prints says how many there were; see ``Tally``. How a snippet is run depends
+on its language, so that a page needs no marks of its own:
 
 * ``python`` runs in one namespace for the whole page; ``await`` may stand at its top.
 * ``console`` holds commands behind ``$``, with what they print; ``...`` stands for anything.
-  A command that ends with ``&`` runs in the background until the page ends.
+  A command that ends with ``&`` runs in the background until the page ends, or until a command
+  of the page kills it by ``kill -9``.
 * Any snippet right below a line such as "`jobs.py`:" is that file; Python's are imported.
 * ``toml`` and ``json`` are parsed. The languages of ``NOT_RUN`` are only shown; others, and
   snippets without a language, are errors.
+* One with a title (```` ```python title="Celery" ````) is about another product. It is left out
+  here, and run by ``python docs_page.py PAGE Celery``, by an interpreter that has that product.
 """
 
 from __future__ import annotations
@@ -24,14 +28,17 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 NOT_RUN = ("text", "mermaid", "sql", "yaml", "ini", "lua", "dockerfile")
 #: Seconds for one command of a console.
 LONGEST = 60.0
 
 _FENCE = re.compile(r"^( *)(`{3,})(.*)$")
+_TITLED = re.compile(r'([a-z]+) title="([^"]+)"')
 _FILE = re.compile(r"^`([\w./-]+)`:$")
 
 
@@ -46,6 +53,41 @@ class Snippet(NamedTuple):
     language: str
     text: str
     file: str  #: name of the file it is, or ""
+    title: str = ""  #: whose it is, or "": ours
+
+
+@dataclass
+class Tally:
+    """How many snippets there were, by what became of them."""
+
+    run: int = 0  #: Python, commands, files of Python
+    read: int = 0  #: parsed, or written as a file for what follows
+    shown: int = 0  #: of a language that is not run
+
+    def count(self, snippet: Snippet) -> None:
+        """Note one that went well."""
+        if snippet.language in ("python", "console"):
+            self.run += 1
+        elif snippet.file or snippet.language not in NOT_RUN:
+            self.read += 1
+        else:
+            self.shown += 1
+
+    def __str__(self) -> str:
+        return f"snippets: {self.run} run, {self.read} read, {self.shown} shown"
+
+    @classmethod
+    def said(cls, output: str) -> Tally:
+        """What a run of a page said in its last line. Raises Wrong if it said nothing."""
+        found = re.search(
+            r"^snippets: (\d+) run, (\d+) read, (\d+) shown\Z", output.strip(), re.MULTILINE
+        )
+        if found is None:
+            raise Wrong(f"no count of snippets: {output}")
+        return cls(*map(int, found.groups()))
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.run + other.run, self.read + other.read, self.shown + other.shown)
 
 
 def snippets(page: str) -> Iterator[Snippet]:
@@ -66,7 +108,9 @@ def snippets(page: str) -> Iterator[Snippet]:
             raise Wrong(f"line {start}: this snippet has no end")
         text = "".join(line.removeprefix(indent) + "\n" for line in lines[start:number])
         file = _FILE.match(before)
-        yield Snippet(start + 1, language.strip(), text, file[1] if file else "")
+        titled = _TITLED.fullmatch(language.strip())
+        spoken, title = titled.groups() if titled else (language.strip(), "")
+        yield Snippet(start + 1, spoken, text, file[1] if file else "", title)
         number, before = number + 1, ""
 
 
@@ -75,9 +119,12 @@ class Page:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._namespace: dict[str, Any] = {"__name__": "__page__"}
+        # Among the loaded modules, for libraries look there for where a function is from.
+        module = sys.modules["__page__"] = ModuleType("__page__")
+        self._namespace = module.__dict__
         self._runner = asyncio.Runner()
         self._background: list[tuple[Snippet, subprocess.Popen[str]]] = []
+        self._kills = False  # a command of the page has killed something
 
     def run(self, snippet: Snippet) -> None:
         """Run one snippet. Raises whatever goes wrong."""
@@ -93,7 +140,8 @@ class Page:
     def close(self) -> None:
         """End what runs in the background. Raises Wrong if it does not end as it should."""
         self._runner.close()
-        problems = [problem for one in self._background if (problem := _ended(*one))]
+        endings = (_ended(*one, self._kills) for one in self._background)
+        problems = [problem for problem in endings if problem]
         if problems:
             raise Wrong("\n".join(problems))
 
@@ -142,6 +190,7 @@ class Page:
             )
             if done.returncode:
                 raise Wrong(f"$ {command}\n{done.stdout}exit code {done.returncode}")
+            self._kills |= command.startswith("kill -9 ")
             if not printed(expected, done.stdout):
                 raise Wrong(f"$ {command}\nprinted\n{done.stdout}and the page says\n{expected}")
 
@@ -175,8 +224,8 @@ def printed(expected: str, output: str) -> bool:
     return re.fullmatch(".*".join(parts), " ".join(output.split())) is not None
 
 
-def _ended(snippet: Snippet, process: subprocess.Popen[str]) -> str:
-    """Ask a background command to end; "" if it did."""
+def _ended(snippet: Snippet, process: subprocess.Popen[str], kills: bool) -> str:
+    """Ask a background command to end; "" if it did, or was killed by the page that kills."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
     try:
@@ -185,23 +234,28 @@ def _ended(snippet: Snippet, process: subprocess.Popen[str]) -> str:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return f"line {snippet.line}: it did not end when it was told to"
-    ended = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    ended = [0, -signal.SIGTERM, 128 + signal.SIGTERM]
+    if kills:
+        ended += [-signal.SIGKILL, 128 + signal.SIGKILL]
     return "" if code in ended else f"line {snippet.line}: exit code {code}"
 
 
-def main(path: Path) -> int:
-    """Run the page in the working folder; 1 if a snippet failed."""
+def main(path: Path, title: str = "") -> int:
+    """Run the page in the working folder, or what has this title; 1 if a snippet failed."""
     folder = Path.cwd()
     sys.path.insert(0, str(folder))
-    page = Page(folder)
+    page, tally = Page(folder), Tally()
     code = 0
     try:
         for snippet in snippets(path.read_text(encoding="utf-8")):
+            if snippet.title != title:
+                continue
             try:
                 page.run(snippet)
             except (Exception, SystemExit):
                 print(f"{path.name}, snippet at line {snippet.line}:", file=sys.stderr)
                 raise
+            tally.count(snippet)
     except (Exception, SystemExit):
         traceback.print_exc()
         code = 1
@@ -211,8 +265,9 @@ def main(path: Path) -> int:
         except Wrong as wrong:
             print(f"{path.name}, in the background: {wrong}", file=sys.stderr)
             code = 1
+    print(tally, flush=True)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

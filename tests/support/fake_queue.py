@@ -54,6 +54,7 @@ class FakeQueue(TaskQueue):
         self.waiting: list[list[str]] = []  # ids of which each heartbeat said that they wait
         self.commands: list[AnyCommand] = []
         self.lines: list[Line] = []
+        self.more: str | None = None  # told as the next page of these lines
         self.fail: dict[str, deque[Exception]] = {}
         self.lose: dict[str, deque[Exception]] = {}
         self.holds: dict[str, Hold] = {}
@@ -115,7 +116,7 @@ class FakeQueue(TaskQueue):
 
     async def parked(self, lanes: Sequence[str], after: str | None, limit: int) -> Lines:
         await self._begin("parked")
-        return Lines(list(self.lines))
+        return Lines(list(self.lines), self.more)
 
     def _take(self, limits: dict[str, int], limit: int) -> list[Delivery]:
         left = dict(limits)

@@ -33,8 +33,9 @@ from xqueue_core.calls import (
 from xqueue_core.commands import Accept, Command, Expire, Expunge, Lease, Leave, Lose, Promote, Said
 from xqueue_core.envelope import decode_task, encode_task
 from xqueue_core.outcomes import WAITED
+from xqueue_core.stored.layout import Tombstone
 from xqueue_core.task import Event, EventName, HandBack, Record, State
-from xqueue_core.transitions import expires_at, expunged_at
+from xqueue_core.transitions import expires_at, expunged_at, remembered, repeated
 
 #: Seconds by which a wait may be found late to have ended, after its lane was paused.
 STILL = 61.0
@@ -178,19 +179,23 @@ class Lockstep:
             if model.record is None:
                 raise self.fail(model, f"there is no such task, but {event}")
             before = model.record
-            _, told = model.give(meaning(model, event, before), at)
+            command = meaning(model, event, before)
+            _, told = model.give(command, at)
             if told != (event,):
                 raise self.fail(model, f"{event} happened, not {told}")
-            self._note(model, before, told)
+            self._note(model, before, told, command)
 
-    def _note(self, model: Model, before: Record | None, told: Iterable[Event]) -> None:
+    def _note(
+        self, model: Model, before: Record | None, told: Iterable[Event], command: Command
+    ) -> None:
         """Remember what was told, without what may differ from queue to queue."""
         for event in told:
             model.trace.append((event.seq, event.name, event.state, event.attempt, event.at))
         if before is not None and model.record is None:
             task = model.plan.task
             kept = max(self.side.horizon if task.remember else 0.0, 2 * self.side.retry)
-            model.tombstone = (before.finished_at + kept, before.settled)
+            wish = remembered(before, command)
+            model.tombstone = Tombstone(before.finished_at + kept, before.settled, *wish)
 
     def _nothing_is_overdue(self) -> None:
         """The queue was maintained: what time brings about has come about."""
@@ -227,7 +232,7 @@ class Lockstep:
         models = [model for model, _ in self.ops("put")]
         answers = await self.side.queue.put([model.plan.task for model in models])
         for model, answer in zip(models, answers, strict=True):
-            taken = model.record is None and model.tombstone[0] > at
+            taken = model.record is None and model.tombstone.until > at
             verdict = Said.DUPLICATE
             if not taken:
                 verdict = self._tell(model, Accept(encode_task(model.plan.task)))
@@ -243,8 +248,8 @@ class Lockstep:
         ]
         answers = await self.side.queue.settle([settle for _, settle in asked])
         for (model, settle), answer in zip(asked, answers, strict=True):
-            until, tokens = model.tombstone
-            buried = model.record is None and until > at and settle.token in tokens
+            stone = model.tombstone
+            buried = model.record is None and stone.until > at and settle.token in stone.settled
             said = Said.REPEATED if buried else self._tell(model, settle)
             self._compare(model, settle, answer, Settled(said.value))
         await self._check_events()
@@ -253,8 +258,8 @@ class Lockstep:
         asked = [
             (model, self._command(model, op))
             for model, op in self.ops(
-                "cancel", "replay", "replay again", "purge", "reschedule", "unpark", "pause",
-                "resume",
+                "cancel", "cancel again", "replay", "replay again", "purge", "purge again",
+                "reschedule", "unpark", "pause", "resume",
             )
         ]  # fmt: skip
         answers = await self.side.queue.control([command for _, command in asked])
@@ -268,13 +273,15 @@ class Lockstep:
     def _command(self, model: Model, op: Op) -> AnyCommand:
         task = model.plan.task
         match op.name:
-            case "cancel":
-                return Cancel(task.id, "wish")
+            case "cancel" | "cancel again":
+                model.wish += op.name == "cancel"
+                return Cancel(task.id, "wish", f"wish {model.wish}")
             case "replay" | "replay again":
                 model.request += op.name == "replay"
                 return Replay(task.id, f"request {model.request}", delay=op.delay)
-            case "purge":
-                return Purge(task.id)
+            case "purge" | "purge again":
+                model.wish += op.name == "purge"
+                return Purge(task.id, request=f"wish {model.wish}")
             case "reschedule":
                 return Reschedule(task.id, op.delay)
             case "unpark":
@@ -286,6 +293,11 @@ class Lockstep:
     def _carried_out(self, model: Model, command: AnyCommand) -> Did:
         at = self.side.clock()
         if isinstance(command, Cancel | Replay | Purge | Reschedule):
+            stone = model.tombstone
+            if model.record is None and stone.until > at:
+                again = repeated(command, stone.wish, stone.wish_told)
+                if again is not None:
+                    return Did(again.value)
             return Did(self._tell(model, command).value)
         if isinstance(command, Unpark) and model.record is not None:
             self._tell(model, Leave())
@@ -328,7 +340,7 @@ class Lockstep:
         before = model.record
         verdict, told = model.give(command, self.side.clock())
         model.expected += told
-        self._note(model, before, told)
+        self._note(model, before, told, command)
         return verdict
 
     def _compare(self, model: Model, asked: object, said: object, right: object) -> None:

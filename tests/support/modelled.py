@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from support.plans import NOTHING, Plan
 from xqueue_core.abc import TaskQueue
 from xqueue_core.commands import Command, Said
+from xqueue_core.stored.layout import Tombstone
 from xqueue_core.task import Event, Record
 from xqueue_core.transitions import apply
 
@@ -33,10 +34,11 @@ class Model:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.record: Record | None = None
-        self.tombstone: tuple[float, list[int]] = (0.0, [])  # until when, settled tokens
+        self.tombstone = Tombstone(0.0)
         self.tokens: list[int] = []  # of every delivery
         self.held: tuple[str, int] | None = None  # worker and token of the last one
         self.request = 0
+        self.wish = 0  # number of the last cancel or purge
         self.paused: float | None = None  # since when the lane is paused
         self.stood = 0.0  # paused before
         self.present = NOTHING

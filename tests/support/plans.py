@@ -53,9 +53,11 @@ _WEIGHTS = {
     "drop": 2,  # the worker's next heartbeat does not name the delivery
     "misname": 1,  # it names an earlier one instead
     "cancel": 2,
+    "cancel again": 2,  # with the request of the last cancel or purge
     "replay": 4,
     "replay again": 2,  # with the request of the last replay
     "purge": 2,
+    "purge again": 2,
     "reschedule": 3,
     "unpark": 5,
     "pause": 1,

@@ -10,7 +10,7 @@ import msgspec
 
 from support.stores import FakeClock
 from xqueue_core.calls import Beat, BeatReply, Delivery, Held, Put, Settle, Settled, Want
-from xqueue_core.errors import Unavailable, Unknown
+from xqueue_core.errors import BrokerError, Unavailable, Unknown
 from xqueue_core.stored.bell import LocalBell
 from xqueue_core.stored.layout import Quarantined, unpack_task
 from xqueue_core.stored.queue import StoredQueue
@@ -37,11 +37,11 @@ class Meddled(Records):
         """Run an action before the nth call of a method from now, once."""
         self._before.append((method, nth, action))
 
-    def refuse(self, method: str, nth: int = 1) -> None:
+    def refuse(self, method: str, nth: int = 1, error: type[BrokerError] = Unavailable) -> None:
         """The nth call of a method from now finds the store gone."""
 
         async def gone() -> None:
-            raise Unavailable("the store is gone")
+            raise error("the store is gone")
 
         self.before(method, gone, nth)
 

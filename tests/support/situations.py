@@ -96,7 +96,7 @@ def _failed_again() -> Record:
     return settled(then(_replayed(), Lease("worker", 2)), Failed(_WHY))
 
 
-_CANCEL = Cancel("type:1", "wish")
+_CANCEL = Cancel("type:1", "wish", "request")
 _SHORT = {"result_ttl": 1.0, "failure_ttl": 1.0}
 
 SITUATIONS: Mapping[str, Callable[[], Record | None]] = {
@@ -119,6 +119,8 @@ SITUATIONS: Mapping[str, Callable[[], Record | None]] = {
     "success": lambda: settled(_leased(), Success(b"1")),
     "failed": lambda: settled(_leased(), Failed(_WHY)),
     "canceled": lambda: then(accepted(), _CANCEL),
+    "told-success": lambda: settled(then(_leased(), _CANCEL), Success(b"1")),
+    "revived": lambda: then(accepted(), _CANCEL, Replay("type:1", "third")),
     "timeout": lambda: settled(_leased(), TimedOut(_WHY)),
     "failed-again": _failed_again,  # after a replay
     "old-success": lambda: settled(_leased(**_SHORT), Success()),
@@ -136,13 +138,15 @@ COMMANDS: Mapping[str, Command] = {
     "Lease": Lease("worker", 9),
     "Lose (other token)": Lose(LOST),
     "Leave": Leave(),
-    "Cancel": Cancel("type:1"),
+    "Cancel": Cancel("type:1", request="another"),
+    "Cancel (same request)": Cancel("type:1", request="request"),
     "Replay": Replay("type:1", "another"),
     "Replay (delay)": Replay("type:1", "another", delay=5.0),
     "Replay (same request)": Replay("type:1", "request"),
     "Reschedule (later)": Reschedule("type:1", delay=5.0),
     "Reschedule (now)": Reschedule("type:1", run_at=NOW - 5.0),
-    "Purge": Purge("type:1"),
+    "Purge": Purge("type:1", request="another"),
+    "Purge (same request)": Purge("type:1", request="request"),
     "Expire": Expire(),
     "Expunge": Expunge(),
     "MarkDuplicate": MarkDuplicate("type:2"),

@@ -60,6 +60,16 @@ def lock(path: str) -> None:
         connection.execute("ROLLBACK")
 
 
+def exclude(path: str) -> None:
+    """Keep everybody out of the file, even those that would read, until the input ends."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        say("excluded")
+        sys.stdin.read()
+        connection.execute("ROLLBACK")
+
+
 def fork(path: str) -> None:
     """Fork with the file open, and use it in both."""
     loop = asyncio.new_event_loop()
@@ -69,12 +79,12 @@ def fork(path: str) -> None:
     loop.run_until_complete(records.swap([make("parent")]))
     child = os.fork()
     if child == 0:
-        held = _handles(path)
+        held = _handles(path)  # SQLite's knowledge of locks goes with what is open
         asyncio.run(_inherit(records))
         asyncio.run(store.close())
         del store, records, context
         gc.collect()
-        say(f"child still holds {_handles(path) == held and held > 0}")
+        say(f"child holds {held}, then {_handles(path)}")
         asyncio.run(use(path))
         sys.exit(0)
     _, status = os.waitpid(child, 0)
@@ -99,5 +109,5 @@ def _handles(path: str) -> int:
 
 
 if __name__ == "__main__":
-    modes: list[Callable[[str], None]] = [nobody, few_files, lock, fork]
+    modes: list[Callable[[str], None]] = [nobody, few_files, lock, exclude, fork]
     next(mode for mode in modes if mode.__name__ == sys.argv[1])(sys.argv[2])

@@ -27,6 +27,8 @@ _STATES = {
     "processing, cancel requested": "told",
     "final": "success",
     "final, replayed before": "failed-again",
+    "final, canceled before": "canceled",
+    "final, told to end before": "told-success",
     "final, past its time": "old-success",
     "moving, moved": "moved",
 }

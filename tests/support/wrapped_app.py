@@ -7,6 +7,8 @@ import os
 import time
 from typing import Any
 
+import anyio
+
 from support.apps import make_app
 from support.processes import URL
 from xqueue_core import Context, RetryPolicy, TaskFailed, XQueue
@@ -19,6 +21,12 @@ async def around(ctx: Context, call_next: CallNext) -> Any:
         call = asyncio.ensure_future(call_next(ctx))
         await asyncio.wait([call], timeout=0.05)
         return "left"
+    if ctx.type == "waited":
+        value = await call_next(ctx)
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            return [value, "decided"]
     try:
         value = await call_next(ctx)
     except TaskFailed as error:
@@ -47,6 +55,10 @@ def make(url: str) -> tuple[XQueue, Any]:
     @app.task(isolation="process", max_retry=0, process_timeout=0.3)
     def left() -> Any:
         time.sleep(60)
+
+    @app.task(isolation="process", max_retry=0, process_timeout=0.5)
+    def waited() -> Any:
+        return os.getpid()
 
     return app, fails
 

@@ -8,14 +8,15 @@ the folder named by ``CONFORMANCE_DIR``, by default to a temporary one.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+
+from support.trial import ROOT, Failed, Trial  # noqa: E402 - it must be found first
+
 FOREIGN = HERE / "logfile"
 
 LIST = """
@@ -67,62 +68,9 @@ asyncio.run(main())
 """
 
 
-class Failed(Exception):
-    """A step failed; the message is what to show."""
-
-
-class Trial:
-    """One clean environment in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            # What the caller can import, or has configured, must not be seen in here.
-            if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"} and name[:7] != "XQUEUE_"
-        }
-        self.environment = {**kept, "XDG_CACHE_HOME": str(folder / "cache")}
-
-    def step(self, title: str, command: list[str], seconds: float, **variables: str) -> str:
-        """Run a command; its output is shown only if it fails. Raises Failed."""
-        started = time.monotonic()
-        try:
-            done = subprocess.run(
-                command,
-                cwd=self.folder,
-                env={**self.environment, **variables},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Failed(f"{title}: not done after {seconds:g} s\n{error.output or ''}") from error
-        if done.returncode:
-            raise Failed(f"{title}: exit code {done.returncode}\n{done.stdout.strip()}")
-        print(f"third party: {title} ({time.monotonic() - started:.1f} s)", flush=True)
-        return done.stdout.strip()
-
-    def python(self, *arguments: str) -> list[str]:
-        """A command of the environment's Python. Warnings are errors, as in all tests."""
-        return [str(self.bin / "python"), "-W", "error", *arguments]
-
-
 def install(trial: Trial) -> None:
     """Build both wheels and install them, with their dependencies, into a new environment."""
-    wheels = trial.folder / "wheels"
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    for source in (ROOT, FOREIGN):
-        title = f"build the wheel of {source.name if source == FOREIGN else 'the repository'}"
-        trial.step(title, [*build, "--wheel-dir", str(wheels), str(source)], 120)
-    trial.step("make an environment", [sys.executable, "-m", "venv", "venv"], 120)
-    pip = [str(trial.bin / "python"), "-m", "pip", "--disable-pip-version-check", "install"]
-    pins = ["--quiet", "--constraint", str(ROOT / "constraints.txt")]
-    found = [str(wheel) for wheel in sorted(wheels.glob("*.whl"))]
-    trial.step("install both wheels", [*pip, *pins, *found], 300)
+    trial.install(*(trial.wheel(source) for source in (ROOT, FOREIGN)))
 
 
 def try_out(trial: Trial, reports: Path) -> None:
@@ -142,7 +90,7 @@ def try_out(trial: Trial, reports: Path) -> None:
 def main() -> int:
     """Do it all; 1 if anything failed."""
     with tempfile.TemporaryDirectory(prefix="xqueue-third-party-") as folder:
-        trial = Trial(Path(folder))
+        trial = Trial("third party", Path(folder))
         reports = Path(os.environ.get("CONFORMANCE_DIR") or folder).resolve()
         try:
             reports.mkdir(parents=True, exist_ok=True)

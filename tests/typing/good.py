@@ -21,9 +21,11 @@ from xqueue_core import (
     XQueue,
     as_completed,
 )
-from xqueue_core.calls import Did
+from xqueue_core.calls import Ability, Did
 
 app = XQueue("memory://", accept_without={"PRIORITY"}, namespace="mine")
+XQueue(accept_without=["VIEW", Ability.EVENTS])
+XQueue(accept_without="LIMITS")
 
 
 @app.task

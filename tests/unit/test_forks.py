@@ -8,12 +8,26 @@ from contextlib import AbstractContextManager
 import pytest
 
 from support.forks import FORK_WARNING, Child
-from xqueue_core.loading import loading
-from xqueue_sqlite.forking import quiet
+from xqueue_core.loading import Loading, loading
+from xqueue_sqlite.forking import Quiet, quiet
 
 pytestmark = pytest.mark.filterwarnings(FORK_WARNING)
 
 BOTH = pytest.mark.parametrize("guard", [loading, quiet], ids=["loading", "quiet"])
+
+
+def assert_free(guard: AbstractContextManager[None]) -> None:
+    """Another thread may enter."""
+    entered = threading.Event()
+
+    def enter() -> None:
+        with guard:
+            entered.set()
+
+    other = threading.Thread(target=enter, daemon=True)
+    other.start()
+    assert entered.wait(10)
+    other.join(10)
 
 
 @BOTH
@@ -74,8 +88,34 @@ def test_a_fork_does_not_wait_for_ever(
     enter()
 
 
+def test_a_fork_that_began_before_there_was_a_guard_locks_nobody_out() -> None:
+    """The module may be imported by a thread while another forks: it hears of the end alone."""
+    fresh = Quiet()
+    fresh.after()
+    with fresh:
+        pass
+
+
 def test_who_imports_may_fork() -> None:
     with loading:
         assert Child(loading.__enter__).join() == 0
         with loading:
             pass
+
+
+def test_a_fork_within_a_fork_leaves_late_imports_to_other_threads() -> None:
+    guard = Loading()
+    guard._before()  # of one that a signal interrupts, whose handler forks too
+    guard._before()
+    guard._after()
+    guard._after()
+    assert_free(guard)
+
+
+def test_a_child_forked_within_a_fork_finds_late_imports_free() -> None:
+    guard = Loading()
+    with guard:
+        guard._before()
+        guard._before()
+        guard._in_child()
+    assert_free(guard)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel
 
+from support.foreign import Site, site
 from xqueue_core import plugins
 from xqueue_core.abc import API, Backend, Faces, Role
 from xqueue_core.calls import Capabilities
 from xqueue_core.errors import PluginIncompatible, PluginNotFound, PluginUnavailable
 from xqueue_core.plugins import BACKENDS, PLUGINS, PluginInfo, list_plugins, load_backend
+
+__all__ = ["site"]  # a fixture
 
 
 class Own(BaseModel):
@@ -93,36 +95,6 @@ def local(attribute: str) -> list[EntryPoint]:
     return [entry("demo", f"xq_test_plugins:{attribute}")]
 
 
-class Site:
-    """A folder in the path into which distributions can be put, as an installer does."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def install(
-        self, distribution: str, entry_points: str, *, module: str = "", extras: str = ""
-    ) -> None:
-        info = self.folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
-        info.mkdir()
-        lines = [f"Provides-Extra: {extra}" for extra in extras.split()]
-        head = ["Metadata-Version: 2.1", f"Name: {distribution}", "Version: 1.2", *lines]
-        (info / "METADATA").write_text("\n".join(head) + "\n")
-        (info / "entry_points.txt").write_text(entry_points)
-        if module:
-            name = distribution.replace("-", "_")
-            (self.folder / f"{name}.py").write_text(module)
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
-    yield Site(tmp_path)
-    for name in set(sys.modules) - before:
-        if name.startswith("xq_"):
-            del sys.modules[name]
-
-
 # -- loading ---------------------------------------------------------------------------------
 
 
@@ -157,11 +129,12 @@ def test_listing_is_by_name_and_tells_what_is_unknown() -> None:
     ]
 
 
-def test_a_plugin_of_another_group_needs_no_version() -> None:
+@pytest.mark.parametrize("group", plugins.GROUPS)
+def test_a_plugin_of_every_group_states_its_version(group: str) -> None:
     sys.modules["xq_test_plugins"] = sys.modules[__name__]
-    entries = [entry("demo", "xq_test_plugins:Unversioned", PLUGINS)]
-    made = plugins.load_plugin(PLUGINS, "demo", entry_points=entries)
-    assert type(made).__name__ == "Unversioned"
+    entries = [entry("demo", "xq_test_plugins:Unversioned", group)]
+    with pytest.raises(PluginIncompatible, match="states no version of the plugin API"):
+        plugins.load_plugin(group, "demo", entry_points=entries)
 
 
 # -- missing ---------------------------------------------------------------------------------

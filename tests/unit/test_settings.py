@@ -135,6 +135,25 @@ def test_an_unknown_keyword_is_an_error(files: Files, source: str) -> None:
     assert "did you mean 'sqlite'?" in text
 
 
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[xqueue.redis]\nport = 1", r"write \[redis\] for \[xqueue.redis\]$"),
+        ("[xqueue]\nlease = 5", "write XQueue's own settings at the top of the file"),
+        ("[xqueue]\nlease = 5\n[xqueue.redis]\n", r"for \[xqueue.redis\], and XQueue's own"),
+        ("[xqueue]\nnothing = 5", "unknown section 'xqueue' .*no plugin of this name"),
+    ],
+)
+def test_sections_within_one_of_the_products_name(files: Files, toml: str, words: str) -> None:
+    with pytest.raises(UnknownSetting, match=words):
+        files.load(toml=toml)
+
+
+def test_a_section_is_not_within_plugins(files: Files) -> None:
+    with pytest.raises(ConfigError, match=r"settings stand in \[redis\], not in \[plugins.redis\]"):
+        files.load(toml="[plugins.redis]\nport = 1")
+
+
 def test_a_section_must_be_a_table(files: Files) -> None:
     with pytest.raises(UnknownSetting, match="is a section"):
         files.load(toml='sqlite = "x"')
@@ -272,3 +291,32 @@ def test_a_dotenv_that_is_not_text(files: Files) -> None:
     (files.folder / ".env").write_bytes(b"XQUEUE_APP=\xff\xfe")
     with pytest.raises(ConfigError, match=r"cannot read .*\.env"):
         files.load()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"url": "thumbs"},
+            "it has not the form that is wanted (The broker: `scheme://...`; a file",
+        ),
+        ({"namespace": "A B"}, "(keyword argument): it has not the form that is wanted (Prefix of"),
+        ({"threads": "many"}, "threads = 'many' (keyword argument): it must be a whole number ("),
+        ({"threads": 1.5}, "it must be a whole number (Threads"),
+        ({"threads": 0}, "it must be 1 or more (Threads"),
+        ({"threads": 10**6}, "it must be 10000 or less (Threads"),
+        ({"grace": "soon"}, "it must be a number (Seconds"),
+        ({"lease_wait": 0}, "it must be above 0 (Longest"),
+        ({"lease": float("inf")}, "it must be 86400 or less (Seconds"),
+        ({"loop": "curio"}, "it must be 'asyncio', 'uvloop' or 'trio' (Event loop"),
+        ({"url": 5}, "it must be a text (The broker"),
+        ({"plugins": 5}, "it must be a list (Names"),
+        ({"heartbeat": 10}, "at most lease / 4 = 3.75 seconds"),
+    ],
+)
+def test_what_is_wrong_is_said_in_our_words(
+    files: Files, given: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        files.load(given)
+    assert words in str(caught.value)

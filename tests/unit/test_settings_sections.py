@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from xqueue_core.settings import (
     backend_name,
     backend_settings,
     explain,
+    explain_section,
     masked,
 )
 
@@ -90,7 +93,7 @@ def test_all_parts_of_a_url() -> None:
 
 
 def test_the_url_stands_above_the_section(files: Files) -> None:
-    settings = files.load({"sqlite": {"busy_timeout": 1, "path": "section.db"}})
+    settings = files.load({"sqlite": {"busy_timeout": 1}})
     own = backend_settings(settings, "sqlite:///url.db", Sqlite)
     assert (own.path, own.busy_timeout) == ("url.db", 1.0)
     assert backend_settings(settings, "sqlite://?busy_timeout=2", Sqlite).busy_timeout == 2.0
@@ -143,9 +146,18 @@ def test_an_unknown_key_in_a_section(files: Files) -> None:
 
 
 def test_an_unknown_variable_of_a_section_is_a_warning(files: Files) -> None:
-    settings = files.load(env={"XQUEUE_REDIS__POL": "1", "XQUEUE_REDIS__PORT": "9"})
-    with pytest.warns(SettingsWarning, match="XQUEUE_REDIS__POL .*did you mean POOL for POL"):
-        assert backend_settings(settings, "redis://", Redis).port == 9
+    settings = files.load(
+        env={
+            "XQUEUE_REDIS__POL": "1",
+            "XQUEUE_REDIS__TLS__VERFY": "1",
+            "XQUEUE_REDIS__USERNAME": "a",
+        }
+    )
+    with pytest.warns(SettingsWarning) as caught:
+        assert backend_settings(settings, "redis://", Redis).username == "a"
+    texts = [str(one.message) for one in caught]
+    assert any("XQUEUE_REDIS__POL " in one and "mean XQUEUE_REDIS__POOL?" in one for one in texts)
+    assert any(one.endswith("did you mean XQUEUE_REDIS__TLS__VERIFY?") for one in texts)
 
 
 def test_text_from_the_environment_may_be_a_list_or_a_table(files: Files) -> None:
@@ -168,12 +180,12 @@ def test_a_password_that_looks_like_json_stays_as_it_is(files: Files) -> None:
 def test_keys_of_a_section_are_merged_one_by_one(files: Files) -> None:
     settings = files.load(
         {"redis": {"tls": {"verify": False}}},
-        toml='[redis]\npool = 2\nport = 1\n[redis.tls]\nca = "a.pem"\nverify = true',
-        env={"XQUEUE_REDIS__PORT": "7"},
+        toml='[redis]\npool = 2\nusername = "a"\n[redis.tls]\nca = "a.pem"\nverify = true',
+        env={"XQUEUE_REDIS__USERNAME": "b"},
     )
     redis = backend_settings(settings, "redis://", Redis)
-    assert (redis.pool, redis.port, redis.tls) == (2, 7, Tls(ca="a.pem", verify=False))
-    assert settings.origin["redis.port"] == "environment variable XQUEUE_REDIS__PORT"
+    assert (redis.pool, redis.username, redis.tls) == (2, "b", Tls(ca="a.pem", verify=False))
+    assert settings.origin["redis.username"] == "environment variable XQUEUE_REDIS__USERNAME"
     assert settings.origin["redis.tls.ca"] == str(files.folder / "xqueue.toml")
     assert settings.origin["redis.tls.verify"] == "keyword argument"
 
@@ -245,6 +257,100 @@ def test_explain_hides_secrets_of_sections(files: Files) -> None:
     assert lines["url"] == ("url", "'sqlite:///xqueue.db'", "default")
     assert lines["semaphore_url"].value == "none"
     assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("redis:/user:hunter2@host/0", "redis:***@host/0"),
+        ("user:hunter2@host:6379", "user:***@host:6379"),
+        ("fooq://user:hunter2/host", "fooq://user:***/host"),
+        ("fooq://h?pwd=hunter2&auth=hunter2&x=1", "fooq://h?pwd=***&auth=***&x=1"),
+        ("fooq://h?apikey=hunter2", "fooq://h?apikey=***"),
+        ("fooq://h?api_key=hunter2&sig=hunter2", "fooq://h?api_key=***&sig=***"),
+        ("kafka://h?sasl_jaas_config=hunter2", "kafka://h?sasl_jaas_config=***"),
+        ("fooq://h?dsn=hunter2", "fooq://h?dsn=***"),
+    ],
+)
+def test_masked_hides_rather_too_much(url: str, seen: str) -> None:
+    assert masked(url) == seen
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kafka://h1:9092,h2:9092/prefix?acks=all",
+        "redis://[::1]:6379/0",
+        "redis://h:6379",
+        "me@host",
+        "10:30",
+        "fooq://h?author=x&signal=2",
+    ],
+)
+def test_masked_leaves_what_is_no_secret(url: str) -> None:
+    assert masked(url) == url
+
+
+def test_explain_hides_what_the_sections_model_calls_a_secret(files: Files) -> None:
+    class Own(BaseModel):
+        pin: SecretStr = SecretStr("")
+        more: dict[str, SecretStr] = {}
+        plain: str = ""
+
+    settings = files.load({"redis": {"pin": SECRET, "plain": "seen", "more": {"a": SECRET}}})
+    lines = {one.name: one.value for one in explain(settings, {"redis": Own}.get)}
+    assert (lines["redis.pin"], lines["redis.more.a"]) == ("***", "***")
+    assert lines["redis.plain"] == "'seen'"
+
+
+class Mode(Enum):
+    FAST = "fast"
+
+
+def test_explain_section_tells_every_value_and_where_it_is_from(files: Files) -> None:
+    class Own(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        host: str = "localhost"
+        pin: SecretStr | None = None
+        code: SecretStr | None = None
+        tls: Tls = Tls()
+        weights: dict[str, int] = {}
+        mode: Mode = Mode.FAST
+        folder: Path = Path("/tmp")
+        every: timedelta = timedelta(minutes=1)
+        pool: int = Field(default=4, alias="pool_size")
+        lease: float = 1.0
+
+    url = "redis://h?mode=fast"
+    settings = files.load(
+        {"redis": {"pin": SECRET, "pool_size": 3, "weights": {"a": 1}}, "url": url, "lease": 20},
+        env={"XQUEUE_REDIS__TLS": '{"ca": "x"}'},
+    )
+    own = backend_settings(settings, url, Own).model_copy(update={"lease": 20.0})
+    lines = explain_section(settings, own, "redis", "url", ("lease",))
+    assert {name.removeprefix("redis."): rest for name, *rest in lines} == {
+        "host": ["'h'", "URL redis://h?mode=fast"],
+        "pin": ["***", "keyword argument"],
+        "code": ["none", "default"],
+        "tls.ca": ["'x'", "environment variable XQUEUE_REDIS__TLS"],
+        "tls.verify": ["True", "environment variable XQUEUE_REDIS__TLS"],
+        "weights.a": ["1", "keyword argument"],
+        "mode": ["'fast'", "URL redis://h?mode=fast"],
+        "folder": ["'/tmp'", "default"],
+        "every": ["60.0", "default"],
+        "pool": ["3", "keyword argument"],
+        "lease": ["20.0", "keyword argument"],
+    }
+    assert SECRET not in str(lines)
+
+
+def test_what_a_default_url_says_is_a_default(files: Files) -> None:
+    settings = files.load()
+    own = backend_settings(settings, settings.url, Sqlite)
+    assert set(explain_section(settings, own, "sqlite", "url")) == {
+        ("sqlite.path", "'xqueue.db'", "default"),
+        ("sqlite.busy_timeout", "5.0", "default"),
+    }
 
 
 def test_masked_leaves_the_rest() -> None:

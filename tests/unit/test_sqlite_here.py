@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from support.workers import until
 from xqueue_core.errors import Refused
 from xqueue_core.stored.records import Change, Group, Scan
 from xqueue_sqlite import reader
-from xqueue_sqlite.connection import FileOptions
+from xqueue_sqlite import store as stores
+from xqueue_sqlite.connection import FileOptions, connect
 from xqueue_sqlite.here import ReadsHere
 from xqueue_sqlite.reader import Read
 from xqueue_sqlite.records import SqliteRecords
@@ -61,6 +63,47 @@ def test_short_reads_stay_on_the_loop(tmp_path: Path, readers: Threads) -> None:
 
     asyncio.run(main())
     assert set(readers) == {threading.current_thread().name}
+
+
+def test_connections_that_are_closed_for_good_are_forgotten(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(str(tmp_path / "x.db"), FileOptions()) as store:
+            own = set(store._links)
+            assert len(own) == 2
+            for _ in range(3):
+                async with store.reads_here(), store.reads_here():
+                    assert len(store._links) == 4
+            assert set(store._links) == own
+        assert not store._links
+
+    asyncio.run(main())
+
+
+def test_a_connection_for_somebody_who_is_gone_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **more: Any) -> sqlite3.Connection:
+        reached.set()
+        go_on.wait(10)
+        return connect(*args, **more)
+
+    async def main() -> None:
+        async with opened(str(tmp_path / "x.db"), FileOptions()) as store:
+            own = set(store._links)
+            monkeypatch.setattr(stores, "connect", slowly)
+            context = store.reads_here()
+            waiting = asyncio.create_task(context.__aenter__())
+            await until("it connects", reached.is_set)
+            waiting.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert set(store._links) == own
+
+    asyncio.run(main())
 
 
 def test_long_reads_do_not_hold_up_the_loop(tmp_path: Path, readers: Threads) -> None:

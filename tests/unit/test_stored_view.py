@@ -369,9 +369,12 @@ async def test_workers_show_their_beat_orders_and_silence(
     assert (first.beat.worker, first.beat.slots, first.seen_ago) == ("w1", 7, 16.0)
     assert (first.alive, first.quiet, first.stop) == (False, False, False)
     assert (second.seen_ago, second.alive, second.quiet, second.stop) == (6.0, True, True, False)
+    # The broker has started anew: who was heard of a moment ago has had no time to beat again.
     clock.epoch, clock.steady = "rebooted", 1.0
-    assert [info.alive for info in await view.workers()] == [False, False]
+    assert [info.alive for info in await view.workers()] == [False, True]
     assert (await view.workers())[1].seen_ago == 6.0
+    clock.wall += 10
+    assert [info.alive for info in await view.workers()] == [False, False]
 
 
 async def test_schedules_that_have_fired(

@@ -64,7 +64,7 @@ BAD: dict[str, tuple[Callable[[XQueue, Any], Any], type[Exception], str]] = {
     "unknown argument": (
         lambda app, task: app.submit("thumbnail", path="a", height=5),
         InvalidTask,
-        "unknown field `height`",
+        "it has no argument `height`",
     ),
     "too many arguments": (
         lambda app, task: task.submit("a", 5, 6),
@@ -146,10 +146,15 @@ async def test_one_bad_call_among_many_is_refused_before_any_is_sent(app: XQueue
         assert (await connection.faces.needed("view").stats()).total().accepted == 0
 
 
-async def test_an_unknown_setting_is_refused_at_the_first_use(url: str) -> None:
-    app = make_app(url, concurency=5)  # making it reads nothing
-    thumbnail = declare(app)
+def test_an_unknown_setting_is_refused_at_once(url: str) -> None:
     with pytest.raises(UnknownSetting, match=r"'concurency'.*did you mean 'concurrency'"):
+        make_app(url, concurency=5)
+
+
+async def test_an_unknown_section_is_refused_at_the_first_use(url: str) -> None:
+    app = make_app(url, sqlight={"busy_timeout": 5})  # making it looks for no plugin
+    thumbnail = declare(app)
+    with pytest.raises(UnknownSetting, match=r"'sqlight'.*did you mean 'sqlite'"):
         await thumbnail.submit("a.png")
     with pytest.raises(UnknownSetting):
         async with app:

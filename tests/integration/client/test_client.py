@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,13 @@ from xqueue_core import (
     TaskCanceled,
     TaskFailed,
     TaskTimedOut,
+    Unavailable,
+    Unknown,
     UnknownType,
     XQueue,
     as_completed,
 )
-from xqueue_core.calls import Delivery, Did
+from xqueue_core.calls import AnyCommand, Delivery, Did, Verdict
 from xqueue_core.payload import BYTES
 from xqueue_core.task import AnyOutcome, EventName, Failed, Failure, Success, TimedOut
 
@@ -94,6 +97,37 @@ async def test_a_type_that_another_app_declared_is_known(app: XQueue) -> None:
         assert info.lane == "slow"
         with pytest.raises(UnknownType, match=r"'othre'; did you mean 'other'\? \(known: other\)"):
             await stranger.submit("othre", path="b.png")
+
+
+@pytest.mark.parametrize("reconnects", [False, True])
+async def test_by_name_a_task_follows_its_type_to_another_lane(
+    app: XQueue, reconnects: bool
+) -> None:
+    def like(other: XQueue) -> XQueue:
+        made = make_app()
+        made._backends, made._overrides = other._backends, other._overrides
+        return made
+
+    def owner(lane: str) -> XQueue:
+        made = like(app)
+        made.task(name="mail", lane=lane)(lambda n: None)
+        return made
+
+    async def lane_of(by: XQueue) -> str:
+        handle = await by.submit("mail", n=1)
+        info = await handle.info()
+        await handle.cancel()
+        return info.lane
+
+    old, new, later, stranger = owner("old"), owner("new"), owner("new"), like(app)
+    async with old, new, later, stranger:
+        assert [await lane_of(old), await lane_of(stranger)] == ["old", "old"]
+        assert await lane_of(new) == "new"
+        if reconnects:
+            await stranger.aclose()
+        handle = await stranger.submit("mail", n=2)
+        assert (await handle.info()).lane == "new"
+        assert await lane_of(later) == "new", "nobody else has moved it back"
 
 
 async def test_the_same_id_is_accepted_once(app: XQueue) -> None:
@@ -191,6 +225,27 @@ async def test_a_canceled_task_is_told_and_can_run_again(app: XQueue) -> None:
         assert await handle.result(timeout=10) == {"path": "a.png"}
 
 
+async def test_a_command_whose_reply_got_lost_says_what_it_did(app: XQueue) -> None:
+    handle = await declare(app).submit("a.png")
+    queue: Any = (await app._client.session.connection()).faces.queue
+    control, tries = queue.control, list[Sequence[Verdict]]()
+
+    async def lossy(commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
+        tries.append(await control(commands))
+        if len(tries) % 2:
+            raise Unknown("the reply was lost")
+        return tries[-1]
+
+    queue.control = lossy
+    assert await handle.cancel() is Did.APPLIED
+    assert await handle.replay() is Did.APPLIED
+    assert len(tries) == 4
+    queue.control = control
+    assert await handle.replay() is Did.LIVE
+    assert await handle.cancel() is Did.APPLIED
+    assert await handle.cancel() is Did.FINAL
+
+
 async def test_what_never_was_has_no_result(app: XQueue) -> None:
     handle = app.handle("thumbnail:nobody")
     for ask in (handle.result, handle.wait, handle.info, handle.state):
@@ -204,11 +259,20 @@ async def test_what_never_was_has_no_result(app: XQueue) -> None:
 
 
 async def test_a_wait_ends_in_time(app: XQueue) -> None:
-    handle = await declare(app).submit("a.png")
+    thumbnail = declare(app)
+    handle = await thumbnail.submit("a.png")
     with pytest.raises(TimeoutError, match=f"task {handle.id} has not ended within 0.05 s"):
         await handle.result(timeout=0.05)
-    with pytest.raises(TimeoutError, match=r"1 tasks have not ended within 0\.05 s"):
+    with pytest.raises(
+        TimeoutError,
+        match=r"task thumbnail:.* has not ended within 0\.05 s: it is pending, and no live worker",
+    ):
         await anext(as_completed([handle], timeout=0.05))
+    other = await thumbnail.submit("b.png")
+    with pytest.raises(
+        TimeoutError, match=r"^2 tasks have not ended within 0\.05 s; task .*: it is"
+    ):
+        await anext(as_completed([handle, other], timeout=0.05))
     assert await handle.state() is State.PENDING
 
 
@@ -245,3 +309,23 @@ async def test_a_stream_begun_after_the_end_ends_too(
     handle = await declare(app).submit("a.png")
     await handle.cancel()
     assert [notice async for notice in handle.events()] == []
+
+
+@pytest.mark.parametrize("what", ["result", "wait", "as_completed"])
+async def test_a_close_tells_who_waits(app: XQueue, what: str) -> None:
+    handle = await declare(app).submit("a.png")
+
+    async def stream(items: AsyncIterator[object]) -> list[object]:
+        return [item async for item in items]
+
+    waits: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "result": handle.result,
+        "wait": handle.wait,
+        "as_completed": lambda: stream(as_completed([handle])),
+    }
+    waiting = asyncio.create_task(waits[what]())
+    await asyncio.sleep(0.2)  # whatever it does first, it cannot end by itself
+    await app.aclose()
+    with pytest.raises(Unavailable, match="the client was closed meanwhile"):
+        await waiting
+    assert await handle.state() is State.PENDING

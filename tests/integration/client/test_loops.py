@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import pytest
 
 from support.apps import declare, make_app
 from xqueue_core import Handle, State, Unsupported
+
+ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +25,55 @@ def test_a_loop_for_each_call_works(tmp_path: Path) -> None:
     thumbnail = declare(app)
     ids = [asyncio.run(thumbnail.submit(f"{n}.png")).id for n in range(3)]
     assert asyncio.run(app.handle(ids[0]).state()) is State.PENDING
+
+
+#: Closes loops on which an app is open: while it submits, and while it waits.
+LEAVES = """
+import asyncio, gc, logging, sys
+from support.apps import declare, make_app
+
+logging.basicConfig(level=logging.WARNING)
+app = make_app("sqlite:///tasks.db")
+thumbnail = declare(app)
+
+async def main(n):
+    handle = await thumbnail.submit(f"{n}.png")
+    waiting = asyncio.create_task(handle.wait())
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+for n in range(3):
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main(n))
+    loop.close()
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_loop_that_is_closed_with_the_app_open_is_told_of_once(
+    tmp_path: Path, shown: bool
+) -> None:
+    paths = [ROOT, ROOT / "tests", *ROOT.glob("backends/*")]
+    done = subprocess.run(
+        [sys.executable, *(["-W", "always::ResourceWarning"] if shown else []), "-c", LEAVES],
+        cwd=tmp_path,
+        env={"PYTHONPATH": ":".join(map(str, paths))},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "destroyed" not in done.stderr
+    told = re.findall(r"ResourceWarning: (.*)", done.stderr)
+    ours = [line for line in told if line.startswith("an event loop was closed while")]
+    # Of the last one as well, if the collector finds it.
+    assert len(ours) in ((2, 3) if shown else (0,))
+    assert all("`async with app:` or `await app.aclose()`" in line for line in ours)
+    if not shown:
+        assert done.stderr == ""
 
 
 def test_outside_a_loop_nothing_is_sent(tmp_path: Path) -> None:

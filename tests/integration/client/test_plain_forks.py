@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ from support.apps import declare, make_app
 from support.forks import FORK_OPTION, FORK_WARNING, Child
 from support.plain import clients, wait_until
 from xqueue_core import State, XQueue
+from xqueue_core.errors import Refused
 from xqueue_core.task import EventName
+from xqueue_sqlite.forking import quiet
 
 pytestmark = pytest.mark.filterwarnings(FORK_WARNING)
 
@@ -61,6 +64,47 @@ def test_a_close_in_a_child_that_never_used_it_touches_nothing(app: XQueue) -> N
     handle = declare(app).sync.submit("a.png")
     assert Child(app.sync.close).join() == 0
     assert handle.state() is State.PENDING
+
+
+def test_what_a_child_submits_outlives_its_parents_close(app: XQueue, tmp_path: Path) -> None:
+    """Else the parent, last to close as far as SQLite knows, takes the log away under the child."""
+    thumbnail = declare(app)
+    thumbnail.sync.options(id="0").submit("a.png")
+    opened, closed = os.pipe(), os.pipe()
+
+    def main() -> None:
+        thumbnail.sync.options(id="1").submit("a.png")
+        os.write(opened[1], b".")
+        assert os.read(closed[0], 1)
+        for n in range(2, 7):
+            thumbnail.sync.options(id=str(n)).submit("a.png")
+
+    child = Child(main)
+    assert os.read(opened[0], 1)
+    app.sync.close()
+    assert (tmp_path / "tasks.db-wal").exists()
+    os.write(closed[1], b".")
+    assert child.join() == 0
+    for end in (*opened, *closed):
+        os.close(end)
+    assert {app.sync.handle(f"thumbnail:{n}").state() for n in range(7)} == {State.PENDING}
+
+
+def test_a_child_of_a_parent_that_was_not_quiet_refuses_the_file(
+    app: XQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xqueue_sqlite.forking.LONGEST", 0.01)
+    thumbnail = declare(app)
+    thumbnail.sync.submit("a.png")
+
+    def main() -> None:
+        with pytest.raises(Refused, match="was forked while"):
+            thumbnail.sync.submit("b.png")
+
+    with quiet:  # as a thread is that waits for another process
+        child = Child(main)
+    assert child.join() == 0
+    assert thumbnail.sync.submit("c.png").state() is State.PENDING
 
 
 def test_a_fork_within_the_child_works_too(app: XQueue) -> None:
@@ -119,7 +163,7 @@ next(handle.events(after="0.0"))
 
 
 def test_a_program_that_closes_nothing_ends_in_silence(tmp_path: Path) -> None:
-    path = [ROOT, ROOT / "tests", *ROOT.glob("backends/*")]
+    path = [ROOT, ROOT / "tests", *ROOT.glob("backends/*"), *ROOT.glob("plugins/*")]
     done = subprocess.run(
         [sys.executable, "-W", "error", *FORK_OPTION, "-c", PROGRAM],
         cwd=tmp_path,

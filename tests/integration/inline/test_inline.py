@@ -103,6 +103,45 @@ async def test_retries_do_not_wait_and_errors_come_by_the_handle() -> None:
             await (await slow.submit()).result()
 
 
+async def test_what_will_be_refused_is_told_when_it_is_opened(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = inline()
+
+    @app.task(max_concurrency=1)
+    async def limited() -> None: ...
+
+    @app.task
+    async def free() -> None: ...
+
+    async with app:
+        [said] = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+        assert "it will refuse tasks with max_concurrency: limited;" in said
+        assert await (await free.submit()).state() == "success"
+        with pytest.raises(Unsupported, match="max_concurrency of 'limited' needs LIMITS"):
+            await limited.submit()
+
+
+async def test_advice_is_what_can_be_done_here(caplog: pytest.LogCaptureFixture) -> None:
+    app = inline()
+
+    @app.task(max_retry=1)
+    async def broken() -> None:
+        raise KeyError("k")
+
+    async with app:
+        failed = await broken.submit()
+        why = str(await failed.why())
+        assert "submit it to run it again" in why
+        assert "replay" not in why
+        for refused in (failed.replay(), failed.reschedule(delay=1)):
+            with pytest.raises(Unsupported):
+                await refused
+    said = [one.getMessage() for one in caplog.records if one.name == "xqueue.worker"]
+    assert said[0].endswith("KeyError: 'k'; next try at once")
+    assert "next try in" not in "".join(said)
+
+
 async def test_handlers_submit_and_their_tasks_have_run_too() -> None:
     app = inline()
 

@@ -23,7 +23,7 @@ from xqueue_core import (
     TaskTimedOut,
     XQueue,
 )
-from xqueue_core.around import CallNext
+from xqueue_core.around import CallNext, check_middleware
 from xqueue_core.client.handler import Submitter
 from xqueue_core.task import EventName
 
@@ -112,6 +112,8 @@ async def test_the_context_and_the_traceback_cross(
     assert 0 < look["remaining"] <= 60
     assert caught.value.error_type == "ValueError"
     assert 'raise ValueError("no luck")' in caught.value.traceback
+    first = caught.value.traceback.splitlines()[1]
+    assert "/xqueue_core/" not in first, "it begins with the user's code"
     assert 'raise ValueError("no luck")' in caplog.text
 
 
@@ -266,7 +268,7 @@ async def test_middleware_runs_in_the_worker_around_the_child(app: XQueue, log: 
         seen.append((ctx.type, value))
         return value
 
-    app.middleware = (watch,)
+    app.middleware = check_middleware([watch])
     async with hosted(app, "asyncio"):
         assert await (await app.submit("add", left=1, right=2)).result(30) == 3
         assert (await ends(app, "crash", how="exit"))[0] == "crashed"

@@ -45,6 +45,9 @@ async def test_middleware_around_children(host: str, monkeypatch: pytest.MonkeyP
             await hanging.result(30)
         child, here = await (await app.submit("where")).result(30)
         assert here == os.getpid() != child
+        # Told of the time-out after the handler's end, middleware decides.
+        _, said = await (await app.submit("waited")).result(30)
+        assert said == "decided"
 
 
 async def test_a_child_that_its_middleware_leaves_keeps_its_place(

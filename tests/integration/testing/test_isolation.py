@@ -16,7 +16,7 @@ import pytest
 from support.apps import make_app
 from support.rehearsed import an_app, hows
 from support.workers import until, working
-from xqueue_core import Context, ResultExpired, UnknownType, XQueue
+from xqueue_core import Context, ResultExpired, Unavailable, UnknownType, XQueue
 from xqueue_core.testing import Testing, call
 
 pytestmark = pytest.mark.anyio
@@ -134,8 +134,8 @@ async def test_a_caller_that_still_waits_at_the_end_is_not_left_waiting() -> Non
         handle = await job.submit(1)
         waiting = asyncio.create_task(handle.result())
         await until("it waits", lambda: app._client.session.watcher._waits)
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(asyncio.shield(waiting), 20)
+    with pytest.raises(Unavailable, match="closed meanwhile"):
+        await asyncio.wait_for(waiting, 20)
 
 
 def test_other_threads_and_their_loops_are_let_go() -> None:

@@ -28,18 +28,25 @@ class Submitted(Happened):
     """A submit ended with an answer.
 
     ``unknown``: it may be accepted or not. ``refused``: it is not. ``due`` is a moment before
-    which the task must not start, by this clock: when the call began, plus the delay.
+    which the task must not start, by this clock: when the call began, plus the delay. A delay
+    counts from the acceptance, some time between the beginning of the call and its answer.
     """
 
     id: str
     answer: Literal["ok", "duplicate", "unknown", "refused"] = "ok"
     due: float = 0.0
+    delay: float = 0.0
     lane: str = ""
     key: str = ""  # the concurrency key
     priority: int = 0
     retries: int | None = None  # after the first attempt; None: not told
     queue_timeout: float | None = None
     process_timeout: float | None = None
+
+    @property
+    def ready(self) -> float:
+        """From this moment on the task is surely due, if it was accepted."""
+        return max(self.at + self.delay, self.due)
 
 
 class CancelAsked(Happened):

@@ -158,7 +158,7 @@ def _waits(story: Story) -> Iterator[tuple[str, float, Started]]:
         if final is not None and any(one.token < first.token for one in final.history):
             continue  # it had been fetched, perhaps by a worker that then died
         if len(submits) == 1 and first.priority > 0 and not first.key:
-            ready = max(submits[0].at, submits[0].due) + 0.25
+            ready = submits[0].ready + 0.25
             if ready < first.at:
                 yield id, ready, first
 

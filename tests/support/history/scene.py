@@ -28,10 +28,10 @@ from xqueue_core.task import Task
 class Scene:
     """The app of :mod:`support.faulty_app`, its workers, and what is done to them."""
 
-    def __init__(self, folder: Path, terms: Terms) -> None:
+    def __init__(self, folder: Path, terms: Terms, url: str = "") -> None:
         self.folder = folder
         self.terms = terms
-        self.url = f"sqlite:///{folder / 'tasks.db'}"
+        self.url = url or f"sqlite:///{folder / 'tasks.db'}"
         self.path = folder / "history.jsonl"
         self.writer = Writer(self.path)
         self.app, self.handlers = faulty_app.make(
@@ -130,10 +130,13 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    folder: Path, lease: float = faulty_app.LEASE, heartbeat: float = faulty_app.HEARTBEAT
+    folder: Path,
+    lease: float = faulty_app.LEASE,
+    heartbeat: float = faulty_app.HEARTBEAT,
+    url: str = "",
 ) -> AsyncIterator[Scene]:
-    """A scene whose client is closed at the end."""
-    made = Scene(folder, Terms(lease, heartbeat, tolerance=0.05))
+    """A scene whose client is closed at the end; over SQLite unless a URL names another broker."""
+    made = Scene(folder, Terms(lease, heartbeat, tolerance=0.05), url)
     # Worker processes inherit it.
     with patch.dict(os.environ, {faulty_app.TIMES: f"{lease},{heartbeat}"}):
         async with made.app:

@@ -109,11 +109,14 @@ def _lets_go(story: Story, line: HandedBack | GivenUp, run: Run) -> bool:
 
 
 def _settled_before(story: Story, run: Run, at: float) -> bool:
-    """True if its outcome was recorded long before, so that nothing was left to lose."""
+    """True if its outcome was recorded long before, so that nothing was left to lose.
+
+    It was not if the broker went away just after the run's end: then it was on its way.
+    """
     if run.end is None:
         return False
-    free = story.out_until(run.end.at, run.worker)
-    return free + story.terms.settled_within < at
+    within = story.terms.settled_within
+    return story.out_until(run.end.at, run.worker, within) + within < at
 
 
 def _after_the_end(story: Story, verdict: Verdict, run: Run) -> None:

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from support.modules import forgotten
 from xqueue_core import XQueue
 from xqueue_core.cli.apps import configure, find_app
 from xqueue_core.cli.child import FIRST_WAIT, HEALTHY, LONGEST_WAIT, Child
@@ -24,12 +26,11 @@ APP = "from xqueue_core import XQueue\n{} = XQueue('memory://', concurrency=7)\n
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder, whose modules are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
-    return tmp_path
+    with forgotten(tmp_path):
+        yield tmp_path
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -81,6 +82,7 @@ def test_the_settings_name_the_app(folder: Path) -> None:
         ("two:nothing", r"^two has no `nothing`; it has: one, other$"),
         ("two.py:nothing", r"^two.py has no `nothing`; it has: one, other$"),
         ("two:XQueue", r"two:XQueue is not an XQueue, but a class; two has: one, other"),
+        ("empty", r"^'empty' has no XQueue: name where it is, as in `empty:app`$"),
         ("empty:app", r"^empty has no `app`, and no XQueue at all$"),
     ],
 )

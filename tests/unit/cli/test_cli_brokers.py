@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from support.modules import forgotten
 from xqueue_core.cli.group import xqueue
 
 APP = """
@@ -19,12 +20,11 @@ async def job() -> None: pass
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder, whose modules are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
-    return tmp_path
+    with forgotten(tmp_path):
+        yield tmp_path
 
 
 def told(folder: Path, *arguments: str, url: str = "memory://", more: str = "") -> Result:
@@ -62,7 +62,9 @@ def test_a_task_is_submitted_to_a_broker_that_is_shared(folder: Path) -> None:
     answer = told(folder, "submit", "job", "--app", "APP", url=url)
     assert answer.exit_code == 0, answer.output
     assert answer.stdout.startswith("job:")
-    assert answer.stderr == ""
+    path = folder / "q.db"
+    assert answer.stderr == f"Warning: made the database {path}; no worker is known there\n"
+    assert told(folder, "submit", "job", "--app", "APP", url=url).stderr == ""
 
 
 @pytest.mark.parametrize("app", [(), ("--app", "other.py")])
@@ -83,7 +85,19 @@ def test_a_task_of_a_type_that_the_app_does_not_declare_is_told_to_have_default_
 def test_a_task_that_was_not_sent_is_not_told_to_have_default_options(folder: Path) -> None:
     answer = told(folder, "submit", "job", "--url", f"sqlite:///{folder / 'q.db'}")
     assert answer.exit_code == 3
-    assert answer.output == "Error: no task type is named 'job' (known: none)\n"
+    [line] = answer.output.splitlines()
+    assert line.startswith(f"Error: there is no database {folder / 'q.db'}")
+
+
+def test_inline_is_no_broker_for_commands(folder: Path) -> None:
+    for words in (("submit", "job", "--app", "APP"), ("stats",), ("task", "list")):
+        check(told(folder, *words, "--url", "inline://"), "inline:// is no broker", "sqlite:///")
+
+
+def test_a_library_s_tasks_are_no_app(folder: Path) -> None:
+    text = "from xqueue_core import Tasks\ntasks = Tasks()\n"
+    (folder / "mailer.py").write_text(text)
+    check(told(folder, "worker", "mailer.py"), "has no XQueue, but Tasks (tasks)", "app.include")
 
 
 def test_a_broken_app_is_not_taken_for_none(folder: Path) -> None:

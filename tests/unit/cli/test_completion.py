@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,12 @@ ROOT = Path(__file__).parents[3]
 
 
 def environ(**more: str) -> dict[str, str]:
-    code = [str(ROOT), str(ROOT / "tests"), *map(str, ROOT.glob("backends/*"))]
+    code = [
+        str(ROOT),
+        str(ROOT / "tests"),
+        *map(str, ROOT.glob("backends/*")),
+        *map(str, ROOT.glob("plugins/*")),
+    ]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(code), **more}
 
 
@@ -151,12 +159,15 @@ def test_what_the_script_of_a_shell_asks_for(place: Place, shell: str, answer: s
 
 def test_bash_completes_an_id_that_has_a_colon(place: Place) -> None:
     id = place.submit("greet", name="you")
-    # As bash does it: words are split by COMP_WORDBREAKS, which the script has changed.
+    # As bash does it: words are split by COMP_WORDBREAKS, and what is offered begins behind it.
+    token = id.partition(":")[2]
     ask = f"""
+    breaks=$COMP_WORDBREAKS
     source ./script
-    [[ $COMP_WORDBREAKS == *:* ]] && exit 9
-    COMP_WORDS=(xqueue task show {id[:10]}); COMP_CWORD=3
-    _xqueue_completion ./xqueue {id[:10]} show
+    [[ $COMP_WORDBREAKS == "$breaks" ]] || exit 9
+    COMP_LINE="xqueue  task show {id[:10]}"
+    COMP_WORDS=(xqueue task show greet : {token[:4]}); COMP_CWORD=5
+    _xqueue_completion ./xqueue {token[:4]} :
     printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     done = subprocess.run(
@@ -168,7 +179,50 @@ def test_bash_completes_an_id_that_has_a_colon(place: Place) -> None:
         timeout=30,
         check=False,
     )
-    assert (done.returncode, done.stdout.strip()) == (0, id), done.stderr
+    assert (done.returncode, done.stdout.strip()) == (0, token), done.stderr
+
+
+@contextmanager
+def bash(place: Place) -> Iterator[Callable[[str, str], str]]:
+    """A bash on a terminal: types the first text, and gives what it shows up to the second."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        cwd=place.folder,
+        env={**shell_of(place, "bash"), "TERM": "dumb", "PS1": "$ ", "COLUMNS": "500"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+
+    def typed(text: str, until: str) -> str:
+        os.write(ours, text.encode())
+        shown = ""
+        while until not in shown:  # the test's time-out is the deadline
+            shown += os.read(ours, 65536).decode(errors="replace")
+        return shown
+
+    try:
+        yield typed
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_real_bash(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    with bash(place) as typed:
+        typed("bind 'set bell-style none'; source ./script; echo rea''dy\n", "ready\r\n")
+        typed("xqueue worker jo\t", "jobs.py ")
+        typed("\x15xqueue stats --app jo\t", "jobs.py ")
+        typed(f"\x15xqueue task show {id[:12]}\t", id[12:])
+        assert f"xqueue task show {id}" in typed("\x01echo \n", f"\nxqueue task show {id}")
+        typed("xqueue lanes pa\t", "pause ")
+        typed("gr\t", "greet ")
+        typed('\x15echo "[$COMP_WORDBREAKS]"\n', ":]\r\n")
 
 
 def test_completion_called_wrongly(place: Place) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from support.cli import Place, data, lines, refused, run
+from support.spoiled import spoil
+from xqueue_core.calls import AnyCommand, Verdict
 from xqueue_core.cli.picking import Pick
+from xqueue_core.errors import Unknown
+from xqueue_core.stored.queue import StoredQueue
 from xqueue_core.task import Failure, State
 from xqueue_core.views import Filter, TaskInfo
 
@@ -27,16 +31,6 @@ def filled(place: Place) -> dict[str, list[str]]:
 
 def states() -> dict[str, str]:
     return {one["id"]: one["state"] for one in data("task", "list")["tasks"]}
-
-
-def damage(place: Place, id: str) -> None:
-    """Spoil a task's record."""
-    with sqlite3.connect(place.file) as db:
-        names = [row[0] for row in db.execute("select name from sqlite_master where type='table'")]
-        for name in names:
-            columns = [row[1] for row in db.execute(f"pragma table_info({name})")]
-            if {"key", "body"} <= set(columns):
-                db.execute(f"update {name} set body = x'52ff' where key = ?", (f"t/{id}",))
 
 
 def test_list(place: Place) -> None:
@@ -60,7 +54,7 @@ def test_list(place: Place) -> None:
 def test_what_cannot_be_decoded_is_listed_by_itself(place: Place) -> None:
     ids = filled(place)
     waits = place.submit("broken")
-    damage(place, waits)
+    spoil(place.file, waits)
     assert place.lease("broken") == []  # it goes into quarantine
     answer = run("dead", "list")
     assert "In quarantine: 1; see --state quarantined" in answer.stderr
@@ -75,9 +69,18 @@ def test_what_cannot_be_decoded_is_listed_by_itself(place: Place) -> None:
     assert data("dead", "list", "--state", "quarantined")["tasks"] == []
 
 
+def test_what_cannot_be_decoded_is_purged_before_a_worker_meets_it(place: Place) -> None:
+    ids = [place.submit("broken") for _ in range(2)]
+    for id in ids:
+        spoil(place.file, id)
+    assert lines("purge", ids[0], "--yes") == ["purged 1 task"]
+    assert lines("purge", "--state", "quarantined", "--yes") == ["purged 1 task"]
+    assert states() == {}
+
+
 def test_what_cannot_be_decoded_is_purged_by_its_id(place: Place) -> None:
     waits = place.submit("broken")
-    damage(place, waits)
+    spoil(place.file, waits)
     assert place.lease("broken") == []
     assert data("purge", waits, "--yes")["purged"] == 1
     assert data("task", "list")["tasks"] == []
@@ -91,6 +94,7 @@ def test_replay_counts_in_a_dry_run(place: Place) -> None:
     assert found == {
         "matched": 1,
         "replayed": 0,
+        "left": 0,
         "dry_run": True,
         "verdicts": {},
         "not_done": [],
@@ -134,6 +138,35 @@ def test_replay_names_what_could_not_be_replayed(place: Place) -> None:
     assert states()[other] == "pending"
 
 
+def test_what_happens_while_it_asks_is_respected(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else replays the task before the answer, and it succeeds or waits."""
+    id = place.submit("broken", text="x")
+    place.work()
+
+    def other(*_: object, **__: object) -> bool:
+        data("task", "replay", id)
+        return True
+
+    monkeypatch.setattr("click.confirm", other)
+    answer = run("dead", "replay")
+    assert "replayed 0 tasks\nleft 1 task that had changed meanwhile" in answer.stdout
+    assert states()[id] == "pending"
+    place.work()
+    assert states()[id] == "failed"
+    answer = run("purge", "--state", "failed")
+    assert "purged 0 tasks\nleft 1 task that had changed meanwhile" in answer.stdout
+    assert states()[id] == "pending"
+
+
+def test_a_dry_run_looks_for_what_is_named(place: Place) -> None:
+    [id, *_] = filled(place)["two"]
+    answer = run("purge", id, "greet:x", "--dry-run", code=1)
+    assert "1 task would be purged" in answer.stdout
+    assert "could not purge 1 task: greet:x (unknown)" in answer.stderr
+
+
 def test_purge_by_filter_and_by_id(place: Place) -> None:
     ids = filled(place)
     assert lines("purge", "--state", "failed", "--dry-run") == ["3 tasks would be purged"]
@@ -148,10 +181,48 @@ def test_purge_by_filter_and_by_id(place: Place) -> None:
     assert data("task", "show", ids["waits"][0])["reason"] == "purged"
 
 
+@pytest.fixture
+def lossy(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Loses the reply to the next commands, which are carried out."""
+    lost: list[bool] = []
+    real = StoredQueue.control
+
+    async def control(self: StoredQueue, commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
+        answers = await real(self, commands)
+        if lost:
+            lost.clear()
+            raise Unknown("the reply was lost")
+        return answers
+
+    monkeypatch.setattr(StoredQueue, "control", control)
+    return lambda: lost.append(True)
+
+
+def test_a_purge_whose_reply_got_lost_says_what_it_did(
+    place: Place, lossy: Callable[[], None]
+) -> None:
+    ids = filled(place)
+    lossy()
+    assert lines("purge", ids["one"][0], "--yes") == ["purged 1 task"]
+    lossy()
+    assert lines("purge", "--state", "failed", "--yes") == ["purged 2 tasks"]
+    lossy()
+    told = "canceled 1 task; purge again to forget it"
+    assert lines("purge", "--state", "scheduled", "--yes") == [told]
+    waits = place.submit("broken")
+    spoil(place.file, waits)
+    assert place.lease("broken") == []
+    lossy()
+    assert lines("purge", waits, "--yes") == ["purged 1 task"]
+    assert set(states()) == {*ids["fine"], *ids["waits"]}
+
+
 def test_purge_of_what_is_not_there(place: Place) -> None:
     filled(place)
-    refused("purge", "greet:x", "--yes", code=1, says="could not purge 1 task: greet:x (unknown)")
-    assert data("purge", "greet:x", "--yes", code=1)["not_done"] == [
+    answer = run("purge", "greet:x", "--yes", code=3)
+    assert "could not purge 1 task: greet:x (unknown)" in answer.stderr
+    assert answer.stdout == ""
+    assert data("purge", "greet:x", "--yes", code=3)["not_done"] == [
         {"id": "greet:x", "did": "unknown"}
     ]
 
@@ -165,7 +236,7 @@ def test_purge_of_what_is_not_there(place: Place) -> None:
         (("dead", "replay", "--json"), "with --json nobody can be asked"),
         (("dead", "replay", "--delay", "4000d", "--yes"), "delay"),
         (("dead", "replay", "broken:x"), "unexpected extra argument"),
-        (("purge",), "say which tasks"),
+        (("purge",), "--error or --older-than (see xqueue purge --help)"),
         (("purge", "--yes"), "say which tasks"),
         (("purge", "--error", "", "--yes"), "--error: an empty text is in every task"),
         (("purge", "greet:x", "--state", "failed"), "say which tasks"),

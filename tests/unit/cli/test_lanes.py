@@ -119,5 +119,29 @@ def test_lanes_called_wrongly(place: Place) -> None:
         refused("lanes", "limit", "greet", "2", "--key", wrong, code=2, says=says)
     refused("lanes", "pause", code=2, says="Missing argument 'LANE...'")
     refused("lanes", "resume", code=2, says="Missing argument 'LANE...'")
-    refused("lanes", "limit", "greet", code=2, says="Missing argument")
+    refused("lanes", "limit", code=2, says="Missing argument")
     refused("lanes", "list", "greet", code=2, says="unexpected extra argument")
+
+
+def test_a_type_is_told_its_lane(place: Place) -> None:
+    async def work(app: XQueue) -> None:
+        @app.task(lane="warehouse")
+        async def pack() -> None: ...
+
+        await pack.submit()
+
+    place.do(work)
+    for words in (("pause", "pack"), ("resume", "pack"), ("limit", "pack", "3")):
+        says = "there is no lane 'pack'; type 'pack' is in lane 'warehouse' (known: warehouse)"
+        refused("lanes", *words, code=3, says=says)
+
+
+def test_the_limit_of_a_key_is_shown(place: Place) -> None:
+    place.submit("greet", name="you")
+    run("lanes", "limit", "greet", "2", "--key", "user_7")
+    assert lines("lanes", "limit", "greet", "--key", "user_7") == [
+        "greet, key user_7: limit 2, pinned"
+    ]
+    assert lines("lanes", "limit", "greet", "--key", "user_8") == ["greet, key user_8: no limit"]
+    shown = data("lanes", "limit", "greet", "--key", "user_7")
+    assert (shown["limit"], shown["pinned"]) == (2, True)

@@ -47,6 +47,21 @@ def test_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert "WARNING xqueue.worker: it" in said(capsys)
 
 
+def test_text_of_handlers_forges_no_line_and_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("warning", as_json=False)
+    evil = "\x1b[2Jgone\x07\r\n2026-01-01 00:00:00,000 1 ERROR   xqueue.worker: forged"
+    try:
+        raise ValueError(evil)
+    except ValueError as error:
+        logging.getLogger("xqueue.worker").warning("failed: %s", error, exc_info=True)
+    text = capsys.readouterr().err
+    assert "forged" in text
+    assert not set(text) & {"\x1b", "\x07", "\r"}
+    first, *others = text.splitlines()
+    assert "failed: \\x1b[2Jgone" in first
+    assert all(line.startswith("  ") for line in others)
+
+
 def test_a_child_does_as_the_command_line_says(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

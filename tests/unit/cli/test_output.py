@@ -20,6 +20,7 @@ from xqueue_core.cli.output import Table, aligned, cell, printable
 from xqueue_core.cli.shown.values import ago, compact, content, iso
 from xqueue_core.errors import (
     ConfigError,
+    InvalidResult,
     InvalidTask,
     ResultExpired,
     TaskFailed,
@@ -37,6 +38,7 @@ ROOT = Path(__file__).parents[3]
         (TaskFailed(), Code.ERROR),
         (ConfigError(), Code.USAGE),
         (InvalidTask(), Code.USAGE),
+        (InvalidResult(), Code.ERROR),
         (NotFound(), Code.NOT_FOUND),
         (ResultExpired(), Code.NOT_FOUND),
         (UnknownType(), Code.NOT_FOUND),
@@ -211,7 +213,12 @@ def test_an_error_obeys_no_terminal_either(place: Place) -> None:
 
 
 def in_a_shell(place: Place, line: str) -> subprocess.CompletedProcess[bytes]:
-    code = [str(ROOT), str(ROOT / "tests"), *map(str, ROOT.glob("backends/*"))]
+    code = [
+        str(ROOT),
+        str(ROOT / "tests"),
+        *map(str, ROOT.glob("backends/*")),
+        *map(str, ROOT.glob("plugins/*")),
+    ]
     return subprocess.run(
         ["sh", "-c", f"exec {sys.executable} -m xqueue_core.cli {line}"],
         cwd=place.folder,
@@ -225,7 +232,12 @@ def in_a_shell(place: Place, line: str) -> subprocess.CompletedProcess[bytes]:
 def in_a_process(
     place: Place, *arguments: str, **environ: str
 ) -> subprocess.CompletedProcess[bytes]:
-    code = [str(ROOT), str(ROOT / "tests"), *map(str, ROOT.glob("backends/*"))]
+    code = [
+        str(ROOT),
+        str(ROOT / "tests"),
+        *map(str, ROOT.glob("backends/*")),
+        *map(str, ROOT.glob("plugins/*")),
+    ]
     return subprocess.run(
         [sys.executable, "-m", "xqueue_core.cli", *arguments],
         cwd=place.folder,
@@ -250,7 +262,12 @@ def test_a_file_that_is_no_database_is_one_line(place: Place) -> None:
 def on_a_terminal(place: Place, *arguments: str, **environ: str) -> str:
     """What a command prints on a terminal."""
     ours, theirs = pty.openpty()
-    code = [str(ROOT), str(ROOT / "tests"), *map(str, ROOT.glob("backends/*"))]
+    code = [
+        str(ROOT),
+        str(ROOT / "tests"),
+        *map(str, ROOT.glob("backends/*")),
+        *map(str, ROOT.glob("plugins/*")),
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "xqueue_core.cli", *arguments],
         cwd=place.folder,
@@ -297,3 +314,16 @@ def test_a_terminal_gets_tables_in_colour_unless_it_asks_for_none(place: Place) 
 def test_json_on_a_terminal_is_json(place: Place) -> None:
     place.submit("greet", name="you")
     assert len(json.loads(on_a_terminal(place, "task", "list", "--json"))["tasks"]) == 1
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_ids_and_workers_stand_whole_on_any_terminal(place: Place, columns: int) -> None:
+    ids = [place.submit("broken", text="a long text " * 9) for _ in range(2)]
+    place.work()
+    worker = json.loads(run("task", "show", ids[0], "--json").stdout)["history"][0]["worker"]
+    size = {"COLUMNS": str(columns), "NO_COLOR": "1"}
+    for command in (("task", "list"), ("dead", "list")):
+        shown = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(place, *command, **size))
+        assert all(one in shown for one in ids)
+        assert max(map(len, shown.splitlines())) <= columns
+    assert worker in on_a_terminal(place, "task", "show", ids[0], **size)

@@ -6,6 +6,7 @@ from support.cli import Place, data, lines, refused
 from xqueue_core import XQueue
 from xqueue_core.calls import Announce
 from xqueue_core.cli.shown.schedules import schedule_data
+from xqueue_core.task import Slot, Task
 from xqueue_core.views import Schedule
 
 APP = ("--app", "jobs.py")
@@ -32,9 +33,33 @@ def test_list(place: Place) -> None:
     assert one["rule"] == "cron 0 9 * * * UTC"
     assert one["next_at"].endswith("T09:00:00.000Z")
     assert one["next_at"] > found["at"]
+    assert one["last_at"] is None  # it has not fired yet
     head, row = lines("schedules", "list")
+    assert row.split()[10] == "-"
     assert head.split() == ["NAME", "TYPE", "RULE", "VERSION", "LAST", "NEXT", "SEEN"]
     assert row.split()[:2] == ["morning", "report"]
+
+
+def test_the_last_slot_is_told_once_one_has_fired(place: Place) -> None:
+    announce(place)
+
+    async def fire(app: XQueue) -> None:
+        async with app.connect() as connection:
+            [one] = await connection.faces.needed("view").schedules()
+            at = one.last + 0.001
+            slot = Slot("morning", one.version, at)
+            task = Task(id="report:1", lane="report", payload=b"{}", run_at=at, slot=slot)
+            await connection.faces.queue.put([task])
+
+    place.do(fire)
+    [one] = data("schedules", "list")["schedules"]
+    assert one["last_at"] is not None
+    assert one["last_at"] <= one["seen_at"]
+
+
+def test_what_does_not_tell_whether_it_fired_shows_what_it_tells() -> None:
+    one = Schedule(name="n", version=1, last=5.0)
+    assert schedule_data(one, 10.0)["last_at"] == "1970-01-01T00:00:05.000Z"
 
 
 def test_a_rule_that_this_version_cannot_read_has_no_next_time() -> None:

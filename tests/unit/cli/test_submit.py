@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.cli import Place, data, lines, refused, run
+
+ROOT = Path(__file__).parents[3]
 
 APP = ("--app", "jobs.py")
 
@@ -35,10 +43,9 @@ def test_submit_at_a_time(place: Place) -> None:
     assert data("task", "show", id)["due_at"] == "2030-01-31T09:00:00.000Z"
 
 
-@pytest.mark.parametrize("option", ["--unique-key", "--key"])
-def test_submit_with_a_unique_key_gives_one_task(place: Place, option: str) -> None:
-    first = data("submit", "greet", "name=a", option, "k", *APP)
-    second = data("submit", "greet", "name=b", option, "k", *APP)
+def test_submit_with_a_unique_key_gives_one_task(place: Place) -> None:
+    first = data("submit", "greet", "name=a", "--unique-key", "k", *APP)
+    second = data("submit", "greet", "name=b", "--unique-key", "k", *APP)
     assert (first["id"], second["duplicate"]) == (second["id"], True)
 
 
@@ -87,7 +94,7 @@ def test_arguments_are_json_or_else_text(place: Place, text: str, value: object)
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("greet", "nme=1"), 2, "do not fit 'greet': Object contains unknown field `nme`"),
+        (("greet", "nme=1"), 2, "do not fit 'greet': it has no argument `nme`; did you mean"),
         (("greet", "name=1"), 2, "to give text, write name==value"),
         (("greet",), 2, "missing required field `name`"),
         (("greet", "name"), 2, "'name' is not name=value"),
@@ -105,7 +112,7 @@ def test_arguments_are_json_or_else_text(place: Place, text: str, value: object)
         (("greet", "name=x", "--delay", "1", "--run-at", "2040-01-01T00:00Z"), 2, "not both"),
         (("greet", "name=x", "--run-at", "2040-01-01T00:00"), 2, "has no time zone"),
         (("greet", "name=x", "--run-at", "noon"), 2, "is no time"),
-        (("greet", "name=x", "--id", "a", "--key", "b"), 2, "`id` or `unique_key`, not both"),
+        (("greet", "name=x", "--id", "a", "--unique-key", "b"), 2, "or `unique_key`, not both"),
         (("greet", "name=x", "--id", "other:a"), 2, "is not one of type 'greet'"),
         (("greet", "name=x", "--timeout", "1"), 2, "--timeout is for --wait"),
         (("greet", "name=" + "x" * 600_000), 2, "at most 524288"),
@@ -124,3 +131,93 @@ def test_submit_makes_the_database(place: Place) -> None:
     [id] = lines("submit", "greet", "name=you", *APP)
     assert place.file.exists()
     assert json.loads(run("task", "list", "--json").stdout)["tasks"][0]["id"] == id
+
+
+#: The command, with a put that says when it was carried out, and answers when stdin has ended.
+SLOW = """
+import asyncio, sys
+from xqueue_core.cli.group import xqueue
+from xqueue_core.stored.queue import StoredQueue
+
+put = StoredQueue.put
+
+async def slow(self, tasks):
+    answers = await put(self, tasks)
+    print("put", file=sys.stderr, flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    return answers
+
+StoredQueue.put = slow
+xqueue(sys.argv[1:])
+"""
+
+#: The command, which says when its wait begins.
+WAITING = """
+import sys
+from xqueue_core.cli.group import xqueue
+from xqueue_core.handle import Handle
+
+wait = Handle.wait
+
+async def said(self, timeout=None):
+    print("waits", file=sys.stderr, flush=True)
+    return await wait(self, timeout)
+
+Handle.wait = said
+xqueue(sys.argv[1:])
+"""
+
+
+def interrupted(place: Place, code: str, *options: str, when: str) -> str:
+    """What `xqueue submit` says of Ctrl-C, pressed when this has been said."""
+    place.submit("greet", name="another")  # else it also says that it has made the database
+    paths = [str(ROOT), str(ROOT / "tests"), *map(str, ROOT.glob("backends/*"))]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "submit", "greet", "name=you", "--id", "one", *APP, *options],
+        cwd=place.folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"{when}\n"
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.readline()
+    _, more = process.communicate(timeout=30)
+    assert (process.returncode, more) == (130, "")
+    return said
+
+
+def test_ctrl_c_while_the_put_is_under_way_tells_the_id(place: Place) -> None:
+    assert interrupted(place, SLOW, when="put") == (
+        "Interrupted: submit of greet:one was cancelled, outcome unknown; "
+        "see `xqueue task show greet:one`\n"
+    )
+    assert data("task", "show", "greet:one")["state"] == "pending"
+
+
+def test_ctrl_c_while_it_waits_tells_the_id(place: Place) -> None:
+    assert interrupted(place, WAITING, "--wait", "--json", when="waits") == (
+        "Interrupted: task greet:one was accepted, and is not waited for any more; "
+        "see `xqueue task show greet:one`\n"
+    )
+
+
+def test_plugins_are_told_of_a_submit_from_the_command_line(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XQUEUE_PLUGINS", "promethus")
+    refused("submit", "greet", "name=you", *APP, code=2, says="did you mean 'prometheus'")
+    assert not place.file.exists() or data("task", "list")["tasks"] == []
+    monkeypatch.setenv("XQUEUE_PLUGINS", "opentelemetry")
+    told: list[str] = []
+
+    def submit(self: object, batch: list[Any]) -> None:
+        told.extend(one.task.id for one in batch)
+
+    monkeypatch.setattr("xqueue_opentelemetry.spans.Spans.submit", submit, raising=True)
+    id = data("submit", "greet", "name=you", *APP)["id"]
+    assert told == [id]

@@ -87,6 +87,14 @@ def test_an_exit_code_without_a_word_is_a_death(
     assert caplog.text.count("ERROR") == 1
 
 
+def test_a_signal_that_ended_a_process_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    command = child(tmp_path / "first", "os.kill(os.getpid(), 9)")
+    assert Supervisor(command, 1, grace=0.0).run() == 0
+    assert caplog.text.count("ended with code -9 (SIGKILL)\n") == 1
+
+
 def test_a_code_that_does_not_fit_the_word_is_a_death(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,9 @@ import pytest
 from support.apps import make_app
 from support.cli import Place, data, declare, lines, refused, run
 from support.workers import TIMES, until
+from xqueue_core.cli.shown.tasks import parts
+from xqueue_core.task import State, Task
+from xqueue_core.views import TaskInfo
 from xqueue_core.worker import Worker
 
 DETAILS = (
@@ -61,6 +64,34 @@ def test_show_for_people(place: Place) -> None:
     assert failure["message"] == "\x1b[31m[red]"
 
 
+def test_show_says_that_the_worker_which_has_it_stops(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    place.lease("greet")
+    assert "  worker      hand~1" in lines("task", "show", id)
+    run("workers", "stop", "hand~1")
+    said = lines("task", "show", id)
+    assert "  worker      hand~1, which is stopping" in said
+    assert "that worker is stopping" in run("task", "why", id).stdout
+
+
+@pytest.mark.parametrize(
+    ("attempt", "losses", "says"),
+    [
+        (1, 0, "1 of 2"),
+        (1, 1, "1 of 2, not counting 1 lost with a worker"),
+        (0, 3, "none of 2, not counting 3 lost with a worker"),
+    ],
+)
+def test_show_tells_losses_beside_the_attempts_that_count(
+    attempt: int, losses: int, says: str
+) -> None:
+    task = Task(id="t:1", lane="t", max_retry=1)
+    info = TaskInfo(
+        id="t:1", lane="t", state=State.FAILED, attempt=attempt, losses=losses, task=task
+    )
+    assert f"  attempt     {says}" in parts(info)
+
+
 def test_show_what_is_not_there(place: Place) -> None:
     place.submit("greet", name="you")
     refused("task", "show", "greet:nobody", code=3, says="no record of task greet:nobody")
@@ -76,7 +107,7 @@ def test_why_tells_people_what_to_do(place: Place) -> None:
     first, *rest = run("task", "why", id).stdout.splitlines()
     assert first == f"{id} is pending."
     assert any("no worker" in one.lower() for one in rest)
-    assert all(one.startswith("- ") for one in rest)
+    assert all(one.startswith(("- ", "    xqueue ")) for one in rest)
 
 
 def test_why_as_json(place: Place) -> None:
@@ -220,6 +251,38 @@ def test_replay_that_cannot_be(place: Place) -> None:
     refused("task", "replay", id, "--delay", "4000d", code=2, says="delay")
 
 
+def test_reschedule(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    assert lines("task", "reschedule", id, "--delay", "1h") == [f"rescheduled {id}"]
+    assert data("task", "show", id)["state"] == "scheduled"
+    at = "2030-01-31T09:00:00Z"
+    assert data("task", "reschedule", id, "--run-at", at) == {"id": id, "did": "applied"}
+    assert data("task", "show", id)["due_at"].startswith("2030-01-31T09:00:00")
+    run("task", "reschedule", id, "--delay", "0")
+    place.work()
+    assert data("task", "show", id)["state"] == "success"
+
+
+def test_reschedule_that_cannot_be(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    refused("task", "reschedule", id, code=2, says="give either --delay or --run-at")
+    both = ("--delay", "1", "--run-at", "2030-01-31T09:00:00Z")
+    refused("task", "reschedule", id, *both, code=2, says="give either --delay or --run-at")
+    refused("task", "reschedule", id, "--delay", "4000d", code=2, says="delay")
+    zoneless = ("--run-at", "2030-01-31T09:00:00")
+    refused("task", "reschedule", id, *zoneless, code=2, says="no time zone")
+    refused("task", "reschedule", "greet:nobody", "--delay", "1", code=3, says="no record of task")
+    assert place.lease("greet") == [id]
+    refused("task", "reschedule", id, "--delay", "1", code=5, says="it has started")
+    assert data("task", "reschedule", id, "--delay", "1", code=5) == {"id": id, "did": "running"}
+
+
+def test_reschedule_of_what_has_ended(place: Place) -> None:
+    id = place.submit("greet", name="you")
+    place.work()
+    refused("task", "reschedule", id, "--delay", "1", code=5, says="it has ended already")
+
+
 # -- events --------------------------------------------------------------------------------------
 
 
@@ -269,6 +332,6 @@ def test_events_of_what_is_not_there(place: Place) -> None:
     refused("task", "events", id, "--after", "nowhere", code=2, says="cursor")
 
 
-@pytest.mark.parametrize("words", ["show", "wait", "cancel", "replay", "events"])
+@pytest.mark.parametrize("words", ["show", "wait", "cancel", "replay", "reschedule", "events"])
 def test_an_option_that_there_is_not(place: Place, words: str) -> None:
     refused("task", words, "greet:x", "--nonsense", code=2, says="No such option")

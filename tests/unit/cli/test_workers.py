@@ -23,6 +23,7 @@ def test_list(place: Place) -> None:
     [one] = data("workers", "list")["workers"]
     assert sorted(one) == [
         "alive",
+        "draining",
         "heartbeat",
         "host",
         "id",

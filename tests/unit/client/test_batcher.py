@@ -29,6 +29,10 @@ class Broker:
         return [ValueError(f"no {item}") if item == 13 else -item for item in batch]
 
 
+def lost(item: int) -> Exception:
+    return ConnectionError(f"{item} is lost")
+
+
 async def turns(count: int = 5) -> None:
     """Let whatever is ready run."""
     for _ in range(count):
@@ -37,7 +41,7 @@ async def turns(count: int = 5) -> None:
 
 async def test_an_item_alone_is_sent_at_once() -> None:
     broker = Broker()
-    batcher = Batcher(broker.flush)
+    batcher = Batcher(broker.flush, closed=lost)
     assert await batcher.add(1) == -1
     assert broker.batches == [[1]]
     assert batcher.idle
@@ -45,14 +49,14 @@ async def test_an_item_alone_is_sent_at_once() -> None:
 
 async def test_items_ready_together_travel_together() -> None:
     broker = Broker()
-    batcher = Batcher(broker.flush)
+    batcher = Batcher(broker.flush, closed=lost)
     assert await asyncio.gather(*map(batcher.add, range(5))) == [0, -1, -2, -3, -4]
     assert broker.batches == [[0, 1, 2, 3, 4]]
 
 
 async def test_items_gather_while_a_call_is_under_way() -> None:
     broker = Broker(open_=False)
-    batcher = Batcher(broker.flush, size=3)
+    batcher = Batcher(broker.flush, closed=lost, size=3)
     answers = [batcher.send(1)]
     await broker.called.wait()
     answers += [batcher.send(item) for item in range(2, 7)]
@@ -65,7 +69,7 @@ async def test_items_gather_while_a_call_is_under_way() -> None:
 
 
 async def test_many_items_are_answered_in_their_order() -> None:
-    batcher = Batcher(Broker().flush, size=7)
+    batcher = Batcher(Broker().flush, closed=lost, size=7)
     outcomes = await batcher.add_many(range(20))
     assert isinstance(outcomes.pop(13), ValueError)
     assert outcomes == [-item for item in range(20) if item != 13]
@@ -73,7 +77,7 @@ async def test_many_items_are_answered_in_their_order() -> None:
 
 
 async def test_an_exception_in_the_answer_is_that_items_alone() -> None:
-    batcher = Batcher(Broker().flush)
+    batcher = Batcher(Broker().flush, closed=lost)
     good, bad = batcher.send(1), batcher.send(13)
     with pytest.raises(ValueError, match="no 13"):
         await bad
@@ -90,7 +94,7 @@ async def test_a_flush_that_raises_fails_its_batch_alone() -> None:
             raise OSError("down")
         return batch
 
-    batcher = Batcher(flush)
+    batcher = Batcher(flush, closed=lost)
     first = await asyncio.gather(batcher.add(1), batcher.add(2), return_exceptions=True)
     assert [type(one) for one in first] == [OSError, OSError]
     assert await batcher.add(3) == 3
@@ -98,7 +102,7 @@ async def test_a_flush_that_raises_fails_its_batch_alone() -> None:
 
 async def test_an_item_cancelled_while_it_waits_is_not_sent() -> None:
     broker = Broker(open_=False)
-    batcher = Batcher(broker.flush)
+    batcher = Batcher(broker.flush, closed=lost)
     under_way = batcher.send(1)
     await broker.called.wait()
     waiting = asyncio.create_task(batcher.add(2))
@@ -113,7 +117,7 @@ async def test_an_item_cancelled_while_it_waits_is_not_sent() -> None:
 
 async def test_a_cancelled_caller_takes_nobody_along() -> None:
     broker = Broker(open_=False)
-    batcher = Batcher(broker.flush)
+    batcher = Batcher(broker.flush, closed=lost)
     first = asyncio.create_task(batcher.add(1))
     second = asyncio.create_task(batcher.add(2))
     await broker.called.wait()
@@ -125,7 +129,7 @@ async def test_a_cancelled_caller_takes_nobody_along() -> None:
 
 async def test_the_brake_holds_callers_back() -> None:
     broker = Broker(open_=False)
-    batcher = Batcher(broker.flush, size=2, capacity=3)
+    batcher = Batcher(broker.flush, closed=lost, size=2, capacity=3)
     callers = [asyncio.create_task(batcher.add(item)) for item in range(12)]
     await broker.called.wait()
     await turns(20)
@@ -137,7 +141,7 @@ async def test_the_brake_holds_callers_back() -> None:
 
 async def test_room_offered_to_a_cancelled_caller_goes_to_the_next() -> None:
     broker = Broker(open_=False)
-    batcher = Batcher(broker.flush, size=1, capacity=1)
+    batcher = Batcher(broker.flush, closed=lost, size=1, capacity=1)
     callers = [asyncio.create_task(batcher.add(item)) for item in range(4)]
     await broker.called.wait()
     await turns(20)
@@ -149,21 +153,29 @@ async def test_room_offered_to_a_cancelled_caller_goes_to_the_next() -> None:
 
 async def test_drained_waits_for_everything_sent() -> None:
     broker = Broker()
-    batcher = Batcher(broker.flush, size=1)
+    batcher = Batcher(broker.flush, closed=lost, size=1)
     answers = [batcher.send(item) for item in range(3)]
     await batcher.drained()
     assert all(answer.done() for answer in answers)
     assert batcher.idle
 
 
-async def test_closing_cancels_callers_and_call() -> None:
+@pytest.mark.parametrize("how", ["close", "abandon"])
+async def test_a_close_cancels_the_call_and_tells_callers(how: str) -> None:
     broker = Broker(open_=False)
-    batcher = Batcher(broker.flush, size=1, capacity=2)
+    batcher = Batcher(broker.flush, closed=lost, size=1, capacity=2)
     callers = [asyncio.create_task(batcher.add(item)) for item in range(6)]
     many = asyncio.create_task(batcher.add_many([7, 8]))
     await broker.called.wait()
     await turns(20)
-    await batcher.close()
-    await asyncio.wait([*callers, many], timeout=5)
-    assert all(caller.cancelled() for caller in [*callers, many])
+    if how == "close":
+        await batcher.close()
+    else:
+        batcher.abandon()
+    answers = await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 5)
+    assert [repr(answer) for answer in answers] == [repr(lost(item)) for item in range(6)]
+    assert [repr(answer) for answer in await many] == [repr(lost(7)), repr(lost(8))]
+    with pytest.raises(ConnectionError, match="9 is lost"):
+        await batcher.add(9)
+    await batcher.drained()
     assert broker.batches == [[0]]

@@ -233,4 +233,4 @@ def test_accept_without_takes_names_of_abilities() -> None:
     assert check_names({"VIEW", Ability.EVENTS}) == {Ability.VIEW, Ability.EVENTS}
     assert check_names("VIEW") == {Ability.VIEW}
     with pytest.raises(ConfigError, match=r"names no ability: COLOUR \(known: ATTEMPTS, CANCEL"):
-        XQueue(accept_without={"COLOUR", "VIEW"})
+        XQueue(accept_without={"COLOUR", "VIEW"})  # type: ignore[arg-type]

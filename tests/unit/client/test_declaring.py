@@ -267,3 +267,31 @@ def test_a_lambda_needs_a_name(app: XQueue) -> None:
     with pytest.raises(ConfigError, match=r"a lambda has no name: give it one, name="):
         app.task(lambda: None)
     assert app.task(name="named")(lambda: None).name == "named"
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (
+            "customer",
+            r"the key 'customer' of type 'job' is the same for every task.*\"\{customer\}\"",
+        ),
+        (
+            lambda customer: customer,
+            r"is a template over its arguments, not <func.*key=\"\{customer\}\"",
+        ),
+        (5, r"is a template over its arguments, not 5"),
+    ],
+)
+def test_a_key_that_was_meant_to_be_an_argument(app: XQueue, key: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+
+        @app.task(key=key, key_concurrency=1)
+        def job(customer: str) -> None: ...
+
+
+def test_a_key_may_be_the_same_for_all(app: XQueue) -> None:
+    @app.task(key="customers", key_concurrency=1)
+    def job(customer: str) -> None: ...
+
+    assert app.handlers["job"].key_of({"customer": "a"}) == "customers"

@@ -36,7 +36,9 @@ def in_plain_words(text: str) -> str:
 
 def public(of: type) -> dict[str, Any]:
     """The members that users may call or read, inherited ones included, by name."""
-    names = {name for name in dir(of) if not name.startswith("_")} | {*NAMES, *NAMES.values()}
+    # What only tells of another product's word is not there for `hasattr`.
+    there = {name for name in dir(of) if not name.startswith("_") and hasattr(of, name)}
+    names = there | {*NAMES, *NAMES.values()}
     found = {name: inspect.getattr_static(of, name, None) for name in names}
     return {name: one for name, one in found.items() if one is not None}
 

@@ -13,7 +13,7 @@ CHILD = """
 import sys
 from xqueue_core import Context, Handle, RetryPolicy, State, XQueue, as_completed
 
-app = XQueue(nonsense=True)
+app = XQueue(concurrency="none", nonsense={"a": 1})
 
 @app.task
 async def handler(ctx: Context, path: str) -> str: ...

@@ -110,9 +110,9 @@ def test_a_value_within_the_range_is_kept(name: str, value: Any, kept: Any) -> N
 
 def test_an_unknown_option_of_a_declaration_names_what_a_declaration_takes() -> None:
     with pytest.raises(ConfigError) as caught:
-        declared({"max_retries": 3})
+        declared({"max_retrys": 3})
     assert str(caught.value) == (
-        "unknown option 'max_retries'; did you mean 'max_retry'? (known: content_type, delay, "
+        "unknown option 'max_retrys'; did you mean 'max_retry'? (known: content_type, delay, "
         "headers, isolation, key, key_concurrency, lane, max_concurrency, max_memory, max_retry, "
         "name, priority, process_timeout, queue_timeout, result_ttl, retry, unique_for)"
     )
@@ -161,6 +161,24 @@ async def test_a_replay_out_of_range_is_refused(
         await handle.replay(edit=edit, delay=delay)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "`delay` or `run_at`, and neither was given"),
+        ({"delay": 1, "run_at": 1}, "`delay` or `run_at`, and both were given"),
+        ({"delay": -1}, "'delay' must be from 0"),
+        ({"delay": datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)}, "write run_at="),
+        ({"run_at": datetime.datetime(2030, 1, 1)}, "needs a datetime with a time zone"),  # noqa: DTZ001
+        ({"run_at": datetime.timedelta(1)}, "write delay="),
+    ],
+    ids=repr,
+)
+async def test_a_new_time_out_of_range_is_refused(given: Any, words: str) -> None:
+    handle = XQueue("memory://").handle("type:1")
+    with pytest.raises(InvalidTask, match=words):
+        await handle.reschedule(**given)
+
+
 async def test_a_reason_that_cannot_be_sent_is_refused() -> None:
     handle = XQueue("memory://").handle("type:1")
     with pytest.raises(InvalidTask, match="'reason' has a lone surrogate"):
@@ -204,3 +222,13 @@ def test_unique_for_needs_a_unique_key() -> None:
 def test_what_type_checkers_know_is_what_is_checked() -> None:
     known = set(SubmitOptions.__required_keys__ | SubmitOptions.__optional_keys__)
     assert known == set(TaskOptions.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("value", ["1", True, [1]])
+def test_a_duration_of_the_wrong_type_is_told_so(value: Any) -> None:
+    kind = type(value).__name__
+    with pytest.raises(InvalidTask) as caught:
+        TaskOptions().but({"delay": value})
+    assert str(caught.value) == (
+        f"option 'delay' must be a number of seconds or a timedelta, not {value!r} (a {kind})"
+    )

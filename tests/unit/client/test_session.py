@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
 from support.client_fakes import Clock, FakeBroker, until
+from xqueue_core.calls import Accepted, AnyCommand, Cancel, Put, Verdict
 from xqueue_core.client.retrying import Retrying
 from xqueue_core.client.session import Session, Sessions
-from xqueue_core.errors import ConfigError, Unavailable, Unknown, Unsupported
+from xqueue_core.errors import ConfigError, Refused, Unavailable, Unknown, Unsupported
 from xqueue_core.task import Task
 
 pytestmark = pytest.mark.anyio
@@ -83,49 +85,6 @@ async def test_submits_are_sent_together(session: Session, broker: FakeBroker) -
     assert len(broker.queue.puts) == 1
 
 
-async def test_a_submit_cancelled_under_way_says_so(session: Session, broker: FakeBroker) -> None:
-    broker.queue.gate.clear()
-    submit = asyncio.create_task(session.submit(task("1")))
-    await broker.queue.called.wait()
-    submit.cancel()
-    with pytest.raises(asyncio.CancelledError) as caught:
-        await submit
-    message, id = caught.value.args
-    assert "t:1" in message
-    assert "outcome unknown" in message
-    assert id == "t:1"
-    assert submit.cancelled()
-
-
-async def test_a_submit_cancelled_before_it_was_sent_says_so(
-    session: Session, broker: FakeBroker
-) -> None:
-    broker.queue.gate.clear()
-    other = asyncio.create_task(session.submit(task("1")))
-    await broker.queue.called.wait()
-    submit = asyncio.create_task(session.submit(task("2")))
-    await asyncio.sleep(0)
-    submit.cancel()
-    with pytest.raises(asyncio.CancelledError, match="t:2 was cancelled, nothing was sent"):
-        await submit
-    broker.queue.gate.set()
-    await other
-    assert broker.queue.puts == [["t:1"]]
-
-
-async def test_many_submits_cancelled_tell_how_many_were_sent(
-    session: Session, broker: FakeBroker
-) -> None:
-    broker.queue.gate.clear()
-    submit = asyncio.create_task(session.submit_many([task("1"), task("2")]))
-    await broker.queue.called.wait()
-    submit.cancel()
-    with pytest.raises(asyncio.CancelledError) as caught:
-        await submit
-    assert "of 2 tasks was cancelled, outcome unknown of 2" in caught.value.args[0]
-    assert caught.value.args[1:] == ("t:1", "t:2")
-
-
 async def test_a_timeout_around_a_submit_works_as_ever(
     session: Session, broker: FakeBroker
 ) -> None:
@@ -143,6 +102,65 @@ async def test_a_broker_that_hangs_is_given_up_at_the_deadline(broker: FakeBroke
     await session.close()
 
 
+async def test_a_put_that_cannot_be_given_up_in_time_leaves_it_unknown(
+    broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = asyncio.Event()
+
+    async def stubborn(tasks: Sequence[Task]) -> Sequence[Accepted]:
+        while not release.is_set():  # as a thread of SQLite that waits for a lock
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return [Accepted(Put.NEW) for _ in tasks]
+
+    monkeypatch.setattr("xqueue_core.client.session.CLOSING", 0.02)
+    broker.queue.put = stubborn  # type: ignore[method-assign]
+    session = Session(broker.connect, Retrying(deadline=0.03))
+    with pytest.raises(Unknown, match="whether task t:1 was accepted is unknown"):
+        await session.submit(task("1"))
+    release.set()
+    await session.close()
+
+
+async def test_a_command_refused_after_a_try_that_may_have_happened_is_unknown(
+    session: Session, broker: FakeBroker
+) -> None:
+    faults: list[Exception] = []
+    tries = 0
+
+    async def control(commands: Sequence[AnyCommand]) -> Sequence[Verdict]:
+        nonlocal tries
+        tries += 1
+        raise faults.pop(0)
+
+    broker.queue.control = control  # type: ignore[method-assign]
+    faults += [Unknown("no reply"), Unavailable("down"), Refused("read only")]
+    with pytest.raises(Unknown, match="may have been carried out; then: read only") as caught:
+        await session.control(Cancel("t:1"))
+    assert isinstance(caught.value.__cause__, Refused)
+    # Of what certainly has not happened the reason is told.
+    faults += [Unavailable("down"), Refused("read only")]
+    with pytest.raises(Refused, match="read only"):
+        await session.control(Cancel("t:1"))
+    assert tries == 5
+
+    # A question changes nothing.
+    faults += [Unknown("no reply"), Refused("read only")]
+    with pytest.raises(Refused, match="read only"):
+        await session.call(lambda connection: connection.faces.queue.control([Cancel("t:1")]))
+
+
+async def test_a_command_for_a_broker_that_never_opened_did_not_happen(
+    session: Session, broker: FakeBroker
+) -> None:
+    broker.faults = [Unknown("no reply to the greeting"), ConfigError("no such plugin")]
+    with pytest.raises(ConfigError, match="no such plugin"):
+        await session.control(Cancel("t:1"))
+    broker.faults = [Unknown("no reply to the greeting")] * 100
+    with pytest.raises(Unavailable, match="no reply to the greeting"):
+        await session.control(Cancel("t:1"))
+
+
 async def test_closing_sends_what_waits(broker: FakeBroker) -> None:
     broker.queue.gate.clear()
     session = Session(broker.connect, Clock().retrying())
@@ -157,6 +175,27 @@ async def test_closing_sends_what_waits(broker: FakeBroker) -> None:
     await asyncio.gather(*submits)
     assert broker.queue.puts == [["t:1"], ["t:2"]]
     assert (broker.opened, broker.closed) == (1, 1)
+
+
+async def test_a_close_that_cuts_off_a_put_leaves_it_unknown(broker: FakeBroker) -> None:
+    broker.queue.gate.clear()
+    session = Session(broker.connect, Clock().retrying())
+    first = asyncio.create_task(session.submit(task("1")))
+    await broker.queue.called.wait()
+    others = [
+        asyncio.create_task(session.submit(task("2"))),
+        asyncio.create_task(session.submit_many([task("3"), task("4")])),
+    ]
+    await asyncio.sleep(0.01)
+    session.abandon()
+    with pytest.raises(Unknown, match=r"t:1 .*unknown \(the client was closed meanwhile\)"):
+        await first
+    one, many = await asyncio.gather(*others, return_exceptions=True)
+    for error in [one, *many]:  # type: ignore[misc]
+        assert isinstance(error, Unavailable)
+        assert "was not accepted: the client was closed meanwhile" in str(error)
+    await session.close()
+    assert broker.queue.puts == [["t:1"]]
 
 
 # -- which session -----------------------------------------------------------------------------
@@ -216,6 +255,22 @@ def test_threads_that_begin_at_once_keep_their_sessions(broker: FakeBroker) -> N
 def test_without_a_loop_there_is_no_session(broker: FakeBroker) -> None:
     with pytest.raises(Unsupported, match="none is running here"):
         Sessions(broker.connect, Retrying()).current()
+
+
+async def test_on_a_loop_that_ends_nothing_is_opened_any_more(broker: FakeBroker) -> None:
+    sessions = Sessions(broker.connect, Clock().retrying())
+    await sessions.current().submit(task("1"))
+    await sessions.end()
+    with pytest.raises(Unavailable, match="the client was closed meanwhile"):
+        sessions.current()
+    assert (broker.opened, broker.closed) == (1, 1)
+
+    async def elsewhere() -> None:
+        await sessions.current().submit(task("2"))
+        await sessions.close()
+
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    assert broker.opened == 2
 
 
 async def test_a_closed_session_is_followed_by_another(broker: FakeBroker) -> None:

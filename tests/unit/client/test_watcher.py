@@ -214,3 +214,23 @@ async def test_refused_events_leave_the_polls(broker: FakeBroker) -> None:
     await asyncio.wait_for(wait, 5)
     assert broker.notifier.subscribed == [None]
     await watcher.close()
+
+
+@pytest.mark.parametrize("how", ["close", "abandon"])
+async def test_whoever_waits_at_the_close_is_told(
+    watcher: Watcher, broker: FakeBroker, how: str
+) -> None:
+    broker.view.tell("t:1", State.PENDING)
+    waits = [asyncio.create_task(watcher.ended("t:1")) for _ in range(2)]
+    await until(lambda: bool(broker.view.finds), "they wait")
+    await asyncio.sleep(0.01)
+    if how == "close":
+        await watcher.close()
+    else:
+        watcher.abandon()
+    for wait in waits:
+        with pytest.raises(Unavailable, match="the client was closed meanwhile"):
+            await wait
+    for late in (watcher.ended, watcher.find):
+        with pytest.raises(Unavailable, match="the client was closed meanwhile"):
+            await late("t:1")

@@ -114,6 +114,32 @@ class NewAnswer(Forwarding):
         return await super().lease(wants, limit, self.calls, worker, wait)
 
 
+class HandsBackById(Forwarding):
+    """What a heartbeat does not name is handed back by its id alone, whoever has it now."""
+
+    def __init__(self, inner: TaskQueue) -> None:
+        super().__init__(inner)
+        self._calls: dict[tuple[str, str], int] = {}
+        self._tokens: dict[str, int] = {}
+
+    async def lease(
+        self, wants: Sequence[Want], limit: int, call: int, worker: str, wait: float
+    ) -> Leased:
+        got = await super().lease(wants, limit, call, worker, wait)
+        for one in got.deliveries:
+            self._calls[worker, one.task.id] = call
+            self._tokens[one.task.id] = one.token
+        return got
+
+    async def extend(self, beat: Beat, held: Sequence[Held]) -> BeatReply:
+        reply = await super().extend(beat, held)
+        named = {one.id for one in held}
+        for (worker, id), call in self._calls.items():
+            if worker == beat.worker and call <= beat.answered and id not in named:
+                await super().settle([Settle(id, self._tokens[id], HandBack())])
+        return reply
+
+
 class ForgetsTheLine(Forwarding):
     """Hands back what ought to be parked."""
 

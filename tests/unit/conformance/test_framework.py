@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 from unit.conformance.broken import BrokenHarness
 from xqueue_core.calls import ALL_ABILITIES, Ability
 from xqueue_core.conformance import LEFT_OUT, Bench, Case, all_cases, case, choose, collect, run
+from xqueue_core.conformance.__main__ import main
 
 
 def module(*cases: Case) -> ModuleType:
@@ -108,6 +110,26 @@ def test_a_report_is_json_and_text() -> None:
     assert (data["ok"], data["missing"]) == (False, [])
     assert "FAILED C22: Something that never comes." in report.text()
     assert "left out C35" in report.text()
+
+
+def test_the_module_lists_and_ends_with_a_badge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--list"]) == 0
+    listed = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert list(listed) == [one.id for one in all_cases()]
+    assert {"A1", "G73", "K114", "L120"} <= set(listed)
+    badge, report = tmp_path / "badge.json", tmp_path / "report.json"
+    files = ["--badge", str(badge), "--json", str(report)]
+    assert main(["memory://", "--only", "C21", "--quiet", *files]) == 1  # a part is no pass
+    *_, summary, last = capsys.readouterr().out.splitlines()
+    written = json.loads(report.read_text())
+    passed = f"1 of {len(written['missing']) + 1} passed"
+    assert last.startswith(f"![xqueue conformance: memory {passed}](https://img.shields.io/")
+    assert "1 of" in summary
+    shown = json.loads(badge.read_text())
+    assert shown == written["badge"]
+    assert (shown["message"], shown["color"]) == (f"memory {passed}", "yellow")
 
 
 def test_the_runner_needs_no_pytest() -> None:

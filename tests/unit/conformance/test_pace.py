@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import anyio
@@ -11,8 +12,8 @@ import pytest
 from unit.conformance.broken import BrokenHarness
 from xqueue_core.conformance.bench import Bench
 from xqueue_core.conformance.cases import Case
-from xqueue_core.conformance.pace import FAIR, MOST, TICK, Pace
-from xqueue_core.conformance.run import run_case
+from xqueue_core.conformance.pace import FAIR, MOST, TICK, TURN, Pace
+from xqueue_core.conformance.run import on_loop, run_case
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +34,28 @@ async def test_time_in_which_nothing_could_run_does_not_count() -> None:
         assert pace.lost >= 0.6 - TICK - FAIR
         assert wait.left() > 0.7
         group.cancel_scope.cancel()
+
+
+async def test_a_heartbeat_that_comes_late_lengthens_the_waits() -> None:
+    """Nobody is judged after it, so whoever waits for a dead worker's tasks waits longer."""
+    pace = Pace()
+    wait = pace.wait(1.0)
+    pace.held_up(-0.5)
+    assert wait.left() <= 1.0
+    pace.held_up(0.5)
+    assert wait.left() > 1.0
+
+
+def test_threads_take_turns_quickly_while_cases_run() -> None:
+    before = sys.getswitchinterval()
+    seen: list[float] = []
+
+    async def look() -> None:
+        seen.append(sys.getswitchinterval())
+
+    on_loop("asyncio", look)
+    assert seen == [pytest.approx(TURN)]
+    assert sys.getswitchinterval() == before
 
 
 async def test_time_in_which_things_run_counts_and_no_wait_is_endless() -> None:

@@ -18,11 +18,12 @@ NAMED = {
     "grants twice": {"J98"},
     "ignores dedupe": {"H80"},
     "loses a hand-back": {"D48"},
-    "charges a hand-back": {"P1.1b"},
+    # O140 compares the ends of work of every kind with those on memory.
+    "charges a hand-back": {"P1.1b", "O140"},
     "starts early": {"F64"},
     "drops a cancel": {"H83"},
     "miscounts": {"P4.5a"},
-    "claims what it lacks": {"H85"},
+    "claims what it lacks": {"H85", "O140"},
 }
 
 
@@ -43,16 +44,17 @@ def test_there_are_ten() -> None:
     assert set(NAMED) == set(TEN)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("name", TEN)
 def test_a_defect_is_found_by_its_case_alone(name: str, reports: Mapping[str, Report]) -> None:
     report = reports[name]
     assert report.missing == []
     found = {one.id for one in report.failed}
-    # What the load of three kits at once has made late does not fail again when it runs alone;
-    # what a defect has made wrong does.
-    beside = found - NAMED[name]
-    again = run(harness(name), only=beside).failed if beside else []
-    assert [(one.id, one.message) for one in again] == []
-    assert found - beside == NAMED[name]
+    # The load of three kits at once makes cases late that do not fail when they run alone, and
+    # hides what comes too early; what a defect has made wrong is seen then.
+    beside, hidden = found - NAMED[name], NAMED[name] - found
+    again = run(harness(name), only=beside | hidden).failed if beside | hidden else []
+    assert [(one.id, one.message) for one in again if one.id in beside] == []
+    found = found - beside | {one.id for one in again}
+    assert found == NAMED[name]
     assert all(one.message for one in report.failed)

@@ -213,6 +213,16 @@ def test_a_delayed_task_waits_from_its_due_time() -> None:
     assert tale.broken(ahead=10) == set()
 
 
+def test_a_delay_counts_from_an_acceptance_that_came_late() -> None:
+    tale = crowd(40)
+    [submitted] = [one for one in tale.events if isinstance(one, e.Submitted) and one.id == "high"]
+    submitted.at, submitted.due, submitted.delay = 4.0, 6.0, 4.9
+    assert tale.broken(ahead=10) == set()
+    submitted.delay = 0.0
+    submitted.due = 4.0
+    assert tale.broken(ahead=10) == {"priority"}
+
+
 def test_a_task_with_a_key_may_wait_for_it() -> None:
     tale = crowd(40)
     for one in tale.events:

@@ -73,6 +73,15 @@ def test_an_outage_keeps_outcomes_from_being_recorded() -> None:
     assert tale.cut_off("", 2.4, 19.0).broken() == set()
 
 
+def test_an_outage_that_begins_just_after_the_end_does_so_too() -> None:
+    def struck(begin: float) -> set[str]:
+        tale = twice(2.0, 30.0, end=2.5).killed("w1", 20.0)
+        return tale.cut_off("", begin, 19.0).broken()
+
+    assert struck(2.51) == set()
+    assert struck(4.0) == {"doubled"}, "it was recorded before"
+
+
 def test_kills_are_found_by_pid_of_that_time() -> None:
     def tale(pid: int) -> Tale:
         told = Tale().submitted("a").started("a", 2.0, "w1", pid=7)

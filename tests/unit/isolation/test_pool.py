@@ -25,6 +25,7 @@ from xqueue_core.worker.isolation.wire import (
     Run,
     ToChild,
     Unfit,
+    frame,
 )
 from xqueue_core.worker.job import Job, Told
 
@@ -95,7 +96,7 @@ class Bench:
 
     def start(self, name: str = "a") -> Job:
         job = make_job(name, "isolated")
-        self.pool.start(job, Run(delivery(name, "isolated"), 60.0, None))
+        self.pool.start(job, frame(Run(delivery(name, "isolated"), 60.0, None)))
         return job
 
     def begins(self, name: str = "a") -> tuple[Job, Child]:

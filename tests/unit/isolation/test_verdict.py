@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from support.fake_queue import delivery
 from unit.worker.parts import make_job
 from xqueue_core import RetryPolicy
 from xqueue_core.task import Canceled, Failed, Failure, HandBack, RetryAt, Success
 from xqueue_core.worker.isolation.process import how
-from xqueue_core.worker.isolation.verdict import End, outcome_of
+from xqueue_core.worker.isolation.verdict import DEATHS, REMEMBERED, Deaths, End, outcome_of
 from xqueue_core.worker.job import Job, Stage, Told
 
 
@@ -19,8 +20,8 @@ def job() -> Job:
     return make_job("a", "isolated")
 
 
-def verdict(job: Job, **fields: Any) -> Any:
-    return outcome_of(End(job, **fields), lambda: 0.5)
+def verdict(job: Job, deaths: int = 1, **fields: Any) -> Any:
+    return outcome_of(End(job, **fields), lambda: 0.5, deaths)
 
 
 BROKEN = RetryAt(1.0, Failure("exception"))
@@ -59,7 +60,38 @@ def test_what_no_child_was_given_has_not_run(job: Job) -> None:
 
 
 def test_a_child_that_died_before_it_began_costs_no_attempt(job: Job) -> None:
-    assert verdict(job, code=-9) == HandBack(reason="no child")
+    outcome = verdict(job, code=-9)
+    assert (type(outcome), outcome.ran) == (HandBack, False)
+    assert outcome.unable == "no child"  # so that it waits, ever longer
+    assert "killed by SIGKILL" in outcome.reason
+    assert outcome.reason.endswith("before the task began")
+
+
+def test_one_with_which_children_die_again_and_again_has_failed(job: Job) -> None:
+    assert verdict(job, deaths=DEATHS - 1, code=3).unable == "no child"
+    crash = verdict(job, deaths=DEATHS, code=3)
+    assert crash == RetryAt(
+        0.5,
+        Failure("crashed", message="the child process exited with code 3 before the task began"),
+    )
+
+
+def test_deaths_in_a_row_are_counted_for_each_task(job: Job) -> None:
+    deaths, other = Deaths(), make_job("b", "isolated")
+    died, began = End(job, code=-9), End(job, began=True, code=-9)
+    assert [deaths.count(died), deaths.count(End(other)), deaths.count(died)] == [1, 1, 2]
+    assert deaths.count(began) == 0
+    assert deaths.count(died) == 1
+    assert deaths.count(End(job, sent=False)) == 0
+    assert deaths.count(End(job, why=Told.CANCEL)) == 0
+    assert [deaths.count(died) for _ in range(4)] == [1, 2, 3, 1]
+
+
+def test_deaths_are_not_remembered_of_any_number_of_tasks(job: Job) -> None:
+    deaths = Deaths()
+    for n in range(REMEMBERED + 1):
+        deaths.count(End(Job(delivery(str(n), "isolated"), job.spec)))
+    assert len(deaths._times) == REMEMBERED
 
 
 def test_a_job_that_was_given_up_is_settled_by_nobody(job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from xqueue_core.calls import Announce, Did, Verdict
@@ -37,6 +38,27 @@ def test_a_new_schedule_begins_when_it_is_first_seen() -> None:
     assert not story.fire(60.0, 1)
     assert story.fire(120.0, 1)
     assert told(story.announce("a", 170.0)) == (Did.APPLIED, 1, 120.0)
+
+
+def test_whether_it_has_fired_is_known() -> None:
+    story = Story()
+    story.announce("a", 100.0)
+    assert story.standing is not None
+    assert story.standing.fired == 0
+    assert story.fire(120.0, 1)
+    story.announce("b", 200.0)
+    assert (story.standing.last, story.standing.fired) == (200.0, 120.0)
+
+
+def test_what_an_earlier_version_recorded_is_read() -> None:
+    old = msgspec.msgpack.encode([1, 100.0, "a", 100.0, []])
+    story = Story()
+    story.standing = msgspec.msgpack.decode(old, type=Standing)
+    assert story.standing.fired is None
+    story.announce("b", 200.0)
+    assert story.standing.fired is None
+    assert story.fire(260.0, 2)
+    assert story.standing.fired == 260.0
 
 
 def test_a_changed_rule_has_a_higher_version_and_begins_when_it_is_first_seen() -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.asking import LEASE, ask, grants, pass_time, renew, take, wish
 from support.slow_records import SlowRecords
 from support.stores import FakeClock
-from xqueue_core.errors import ConfigError, InvalidTask
+from xqueue_core.errors import ConfigError, InvalidTask, Unavailable, Unknown
 from xqueue_core.permits import Answer, Grant, Permit
 from xqueue_core.stored import semaphore as module
 from xqueue_core.stored.bell import LocalBell
@@ -212,3 +212,41 @@ async def test_withdrawing_leaves_the_line(semaphore: StoredSemaphore) -> None:
     await ask(semaphore, wish("b", "x"), wish("c", "y"))
     await semaphore.release([Permit(id="b", key="k"), held])
     assert await grants(semaphore, wish("c", "y")) == [Grant.GRANTED]
+
+
+async def test_a_failure_after_a_place_was_taken_does_not_say_that_nothing_happened(
+    records: Records, bell: LocalBell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    slow = SlowRecords(records)
+    semaphore = StoredSemaphore(slow, bell, StoredOptions())
+    await semaphore.set_limit("k", 1)
+    await take(semaphore, "held")
+    waits = asyncio.create_task(semaphore.acquire([wish("waits", queue=True)], 60.0))
+    async with asyncio.timeout(10):
+        while slow.calls["load"] < 6:  # it looks again and again
+            await asyncio.sleep(0.01)
+    slow.cut = True
+    with pytest.raises(Unknown):
+        await waits
+    with pytest.raises(Unavailable):  # this one has recorded nothing
+        await semaphore.acquire([wish("other")], 60.0)
+
+
+async def test_a_failure_after_one_of_two_keys_was_granted_does_not_say_that_nothing_happened(
+    records: Records, bell: LocalBell
+) -> None:
+    slow, other = SlowRecords(records), StoredSemaphore(records, bell, StoredOptions())
+    semaphore = StoredSemaphore(slow, bell, StoredOptions())
+    for key in ("one", "two"):
+        await semaphore.set_limit(key, 5)
+    await renew(semaphore)
+
+    async def meanwhile() -> None:
+        await grants(other, wish("theirs", key="two"))
+        slow.cut = True
+
+    slow.before_swap = meanwhile
+    with pytest.raises(Unknown):
+        await grants(semaphore, wish("a", key="one"), wish("b", key="two"))
+    assert set((await other.inspect(["one"]))[0].holders) == {"a"}

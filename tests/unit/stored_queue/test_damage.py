@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from support.queues import LEASE, Bench, a_task
-from xqueue_core.calls import Cancel, Declare, Did, Hold, Pause, Purge, Put, Settled, Unpark
+from xqueue_core.calls import (
+    Cancel,
+    Declare,
+    Did,
+    Hold,
+    Pause,
+    Purge,
+    Put,
+    Settled,
+    Unpark,
+    Verdict,
+)
 from xqueue_core.errors import LeaseLost
 from xqueue_core.stored.layout import Quarantined, Tombstone, pack_task
 from xqueue_core.task import EventName, Parked, State
@@ -130,6 +141,33 @@ async def test_a_tombstone(bench: Bench) -> None:
     bench.later(1e6)
     await bench.queue.maintain(1.0)
     await _purge(bench, "type:0")
+
+
+async def test_a_purge_of_what_nobody_has_met_yet_forgets_it(bench: Bench) -> None:
+    await bench.put(a_task(0), a_task(1))
+    await bench.damage("t/type:0")
+    verdicts = await bench.queue.control([Purge("type:0"), Purge("type:1"), Purge("type:2")])
+    assert [one.did for one in verdicts] == [Did.APPLIED, Did.APPLIED, Did.UNKNOWN]
+    assert await bench.body("type:0") is None
+    names = [event.name for event in await bench.events() if event.id == "type:0"]
+    assert names == [EventName.ACCEPTED, EventName.QUARANTINED]
+
+
+async def test_a_purge_that_names_its_request_can_be_repeated(bench: Bench) -> None:
+    await bench.put(a_task(0))
+    await bench.damage("t/type:0")
+    await bench.beat("a")
+    assert await bench.lease("a") == []
+    wish = Purge("type:0", request="wish")
+    verdicts = await bench.queue.control([wish, wish, Purge("type:0", request="another")])
+    assert [one.did for one in verdicts] == [Did.APPLIED, Did.APPLIED, Did.UNKNOWN]
+    assert await bench.queue.control([wish]) == [Verdict(Did.APPLIED, count=1)]
+    # Its id is taken for as long as a client may repeat the purge, as that of other tasks is.
+    assert await bench.put(a_task(0)) == [Put.DUPLICATE]
+    bench.later(121.0)
+    await bench.queue.maintain(1.0)
+    assert await bench.body("type:0") is None
+    assert await bench.put(a_task(0)) == [Put.NEW]
 
 
 async def test_a_purge_frees_the_unique_key_of_what_cannot_be_read(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from support.queues import HEARTBEAT, LEASE, Bench, a_task
 from xqueue_core.calls import Did, Hold, Order, Settled
-from xqueue_core.errors import LeaseLost, Unknown
+from xqueue_core.errors import LeaseLost, Unavailable, Unknown
 from xqueue_core.stored import layout
 from xqueue_core.task import State
 
@@ -274,6 +274,32 @@ async def test_a_heartbeat_whose_reply_was_lost_is_repeated(bench: Bench) -> Non
         if nth == 1:
             await bench.lease("a")
     assert (await bench.record("type:1")).attempt == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "nth", "leaving"),
+    [
+        ("swap", 2, False),  # of what is handed back
+        ("load", 2, False),  # of the lanes: what is handed back was read before
+        ("swap", 2, True),  # of the worker's row
+    ],
+)
+async def test_a_heartbeat_that_fails_when_it_was_recorded_does_not_say_that_nothing_happened(
+    bench: Bench, method: str, nth: int, leaving: bool
+) -> None:
+    await bench.put(a_task(0))
+    await bench.beat("a")
+    await bench.lease("a")
+    bench.records.refuse(method)
+    with pytest.raises(Unavailable):
+        await bench.beat("a", lanes=["type"], leaving=leaving)
+    bench.records.refuse(method, nth)
+    with pytest.raises(Unknown):
+        await bench.beat("a", lanes=["type"], leaving=leaving)
+    await bench.beat("a", lanes=["type"], leaving=leaving)
+    record = await bench.record("type:0")
+    assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 0)
+    assert [one.how for one in record.history] == ["handback"]
 
 
 async def test_a_worker_that_leaves_hands_back_what_is_left(bench: Bench) -> None:

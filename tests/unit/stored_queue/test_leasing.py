@@ -6,7 +6,7 @@ import pytest
 
 from support.queues import Bench, a_task
 from xqueue_core.calls import Cancel, Did, Hold, Pause, Resume, Settle, Settled, Want
-from xqueue_core.errors import LeaseLost, Refused, Unknown
+from xqueue_core.errors import LeaseLost, Refused, Unavailable, Unknown
 from xqueue_core.stored import layout
 from xqueue_core.stored.records import ABSENT, Change, Group
 from xqueue_core.task import EventName, Failure, HandBack, RetryAt, State
@@ -97,6 +97,22 @@ async def test_a_lease_whose_reply_was_lost_is_repeated(bench: Bench) -> None:
     again = await bench.lease("a", 2, call=1)
     assert [one.attempt for one in again] == [1, 1]
     assert [one.task.id for one in again] == ["type:0", "type:1"]
+
+
+async def test_a_lease_that_fails_after_it_took_something_does_not_say_that_nothing_happened(
+    bench: Bench,
+) -> None:
+    await bench.put(a_task(0))
+    await bench.beat("a")
+    wants = [Want("type", 1), Want("other", 0)]
+    bench.records.refuse("scan", 3)  # two look for tasks, the third whether there is work
+    with pytest.raises(Unknown):
+        await bench.queue.lease(wants, 1, 1, "a", 0.0)
+    [again] = (await bench.queue.lease(wants, 1, 1, "a", 0.0)).deliveries
+    assert again.attempt == 1
+    bench.records.refuse("scan")
+    with pytest.raises(Unavailable):
+        await bench.queue.lease(wants, 1, 2, "a", 0.0)
 
 
 async def test_a_lease_that_nobody_knows_of_is_handed_back_uncharged(bench: Bench) -> None:

@@ -14,12 +14,14 @@ from xqueue_core.calls import (
     Declare,
     Did,
     Edit,
+    Locate,
+    Pause,
     Purge,
     Put,
     Replay,
     Reschedule,
 )
-from xqueue_core.errors import InvalidTask, Unavailable, Unknown
+from xqueue_core.errors import BrokerError, InvalidTask, Refused, Unavailable, Unknown
 from xqueue_core.stored import layout
 from xqueue_core.stored.bell import LocalBell
 from xqueue_core.stored.queue import StoredQueue
@@ -95,21 +97,38 @@ async def test_a_put_whose_reply_was_lost_is_repeated_safely(
     assert answer.of == "type:a"
 
 
+@pytest.mark.parametrize("error", [Unavailable, Refused])
 async def test_a_put_that_changed_something_never_says_that_nothing_happened(
-    bench: Bench,
+    bench: Bench, error: type[BrokerError]
 ) -> None:
     await bench.put(a_task("a"))
-    bench.records.refuse("load")  # asked after the insert, about the id that was taken
+    # Asked after the insert, about the id that was taken.
+    bench.records.refuse("load", error=error)
     with pytest.raises(Unknown):
         await bench.put(a_task("b"), a_task("a"))
     assert await bench.put(a_task("b")) == [Put.DUPLICATE]
 
 
-async def test_a_put_that_changed_nothing_says_so(bench: Bench) -> None:
-    bench.records.refuse("swap")
-    with pytest.raises(Unavailable):
+@pytest.mark.parametrize("error", [Unavailable, Refused])
+async def test_a_put_that_changed_nothing_says_so(bench: Bench, error: type[BrokerError]) -> None:
+    bench.records.refuse("swap", error=error)
+    with pytest.raises(error):
         await bench.put(a_task("a"))
     assert await bench.put(a_task("a")) == [Put.NEW]
+
+
+@pytest.mark.parametrize("error", [Unavailable, Refused])
+async def test_commands_of_which_one_was_carried_out_never_say_that_nothing_happened(
+    bench: Bench, error: type[BrokerError]
+) -> None:
+    await bench.put(a_task("a"))
+    bench.records.refuse("swap", 2, error)
+    with pytest.raises(Unknown, match="a part of it was carried out"):
+        await bench.queue.control([Pause("type"), Cancel("type:a")])
+    # A question changes nothing.
+    bench.records.refuse("swap", error=error)
+    with pytest.raises(error):
+        await bench.queue.control([Locate("type"), Cancel("type:a")])
 
 
 async def test_a_slot_fires_once(bench: Bench) -> None:

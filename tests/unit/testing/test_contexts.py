@@ -68,6 +68,18 @@ def test_progress_is_kept() -> None:
     assert (second.percent, second.done, second.total, second.message) == (None, 3, 4, "")
 
 
+def test_a_percentage_stays_within_its_bounds() -> None:
+    ctx = Context.for_test()
+
+    async def handler(ctx: Context) -> None:
+        for percent in (150, -1, 99.5, None):
+            await ctx.progress(percent)
+        ctx.progress_nowait(100.5)
+
+    asyncio.run(handler(ctx))
+    assert [one.percent for one in ctx.reported] == [100, 0, 99.5, None, 100]
+
+
 def test_it_can_be_told_to_end() -> None:
     ctx = Context.for_test()
     ctx.tell()

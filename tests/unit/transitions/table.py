@@ -8,10 +8,13 @@ from __future__ import annotations
 
 OLD = ("old-success", "old-failed")
 GROUPS = {
-    "WAITING": ("scheduled", "due", "late", "pending", "overdue", "replayed", "parked", "stuck"),
+    "WAITING": (
+        *("scheduled", "due", "late", "pending", "overdue", "replayed", "revived"),
+        *("parked", "stuck"),
+    ),
     "RUNNING": ("processing", "last", "losing"),
     "TOLD": ("told", "last+told", "losing+told", "marked"),
-    "FINAL": ("success", "failed", "canceled", "timeout", "failed-again", *OLD),
+    "FINAL": (*("success", "failed", "canceled", "told-success", "timeout", "failed-again"), *OLD),
     "AWAY": ("moving", "moved"),
 }
 
@@ -33,20 +36,20 @@ WISHES = {
         absent: unknown
         scheduled: early
         due late: applied > pending due
-        pending overdue replayed parked stuck RUNNING TOLD FINAL: idle
+        pending overdue replayed revived parked stuck RUNNING TOLD FINAL: idle
         AWAY: moved
     """,
     "Promote (line)": """
         absent: unknown
         scheduled: early
         due late: applied > parked due
-        pending overdue replayed parked stuck RUNNING TOLD FINAL: idle
+        pending overdue replayed revived parked stuck RUNNING TOLD FINAL: idle
         AWAY: moved
     """,
     "Lease": """
         absent: unknown
         scheduled due late: early
-        pending replayed: applied > processing leased a+1
+        pending replayed revived: applied > processing leased a+1
         overdue: expired > timeout finished
         parked stuck RUNNING TOLD FINAL: idle
         AWAY: moved
@@ -58,7 +61,7 @@ WISHES = {
     "Leave": """
         absent: unknown
         parked stuck: applied > pending unparked
-        scheduled due late pending overdue replayed RUNNING TOLD FINAL: idle
+        scheduled due late pending overdue replayed revived RUNNING TOLD FINAL: idle
         AWAY: moved
     """,
     "Cancel": """
@@ -67,6 +70,15 @@ WISHES = {
         RUNNING: requested > processing cancel_requested
         TOLD: requested
         FINAL: final
+        AWAY: moved
+    """,
+    "Cancel (same request)": """
+        absent: unknown
+        scheduled due late pending overdue replayed parked stuck: applied > canceled finished
+        RUNNING: requested > processing cancel_requested
+        TOLD told-success: requested
+        revived canceled: applied
+        success failed timeout failed-again old-success old-failed: final
         AWAY: moved
     """,
     "Replay": """
@@ -84,8 +96,8 @@ WISHES = {
     "Replay (same request)": """
         absent: unknown
         replayed failed-again: repeated
-        scheduled due late pending overdue parked stuck RUNNING TOLD: live
-        success failed canceled timeout: applied > pending replayed a=0 l=0
+        scheduled due late pending overdue revived parked stuck RUNNING TOLD: live
+        success failed canceled told-success timeout: applied > pending replayed a=0 l=0
         old-success old-failed: applied > pending replayed a=0 l=0
         AWAY: moved
     """,
@@ -98,7 +110,7 @@ WISHES = {
     """,
     "Reschedule (now)": """
         absent: unknown
-        scheduled due late pending overdue replayed: applied > pending rescheduled
+        scheduled due late pending overdue replayed revived: applied > pending rescheduled
         parked stuck: applied > parked rescheduled
         RUNNING TOLD: running
         FINAL: final
@@ -112,9 +124,18 @@ WISHES = {
         FINAL: applied > none expunged
         AWAY: moved
     """,
+    "Purge (same request)": """
+        absent: unknown
+        scheduled due late pending overdue replayed parked stuck: applied > canceled finished
+        RUNNING: requested > processing cancel_requested
+        TOLD told-success: requested
+        revived canceled: applied
+        success failed timeout failed-again old-success old-failed: applied > none expunged
+        AWAY: moved
+    """,
     "Expire": """
         absent: unknown
-        scheduled due pending replayed parked: early
+        scheduled due pending replayed revived parked: early
         late overdue stuck: applied > timeout finished
         RUNNING TOLD FINAL: idle
         AWAY: moved
@@ -122,7 +143,7 @@ WISHES = {
     "Expunge": """
         absent: unknown
         WAITING RUNNING TOLD: live
-        success failed canceled timeout failed-again: early
+        success failed canceled told-success timeout failed-again: early
         old-success old-failed: applied > none expunged
         AWAY: moved
     """,

@@ -68,6 +68,7 @@ def test_an_unknown_task_of_a_known_type_is_gone_or_never_was() -> None:
     [reason] = reasons(evidence(None, where="redis://h"))
     assert reason == Unknown(id="mail:1", type="mail", known=True, where="redis://h")
     assert "No task mail:1 is known on redis://h: it was never accepted" in reason.text
+    assert "its record is no longer kept" in reason.text
 
 
 def test_an_unknown_type_names_those_like_it() -> None:

@@ -51,6 +51,16 @@ def test_a_task_that_runs_says_where_and_since_when() -> None:
     assert "it last reported: 3 of 7:" in first(counted).text
 
 
+def test_a_task_of_a_worker_that_stops() -> None:
+    for one in (worker(draining=True), worker(stop=True)):
+        [found] = reasons(evidence(leased(), workers=[one]))
+        assert isinstance(found, Processing)
+        assert found.stopping
+        assert "that worker is stopping" in found.text
+    [found] = reasons(evidence(leased(), workers=[worker()]))
+    assert "stopping" not in found.text
+
+
 def test_a_task_that_outlives_its_time_out() -> None:
     late = leased(options={"process_timeout": 10.0})
     found = evidence(late)
@@ -58,6 +68,7 @@ def test_a_task_that_outlives_its_time_out() -> None:
     assert first(found) == Overdue(worker="w~1", timeout=10.0, over=20.0)
     assert "for 20 s longer than its process_timeout of 10 s" in first(found).text
     found.workers = [worker(overdue=["mail:1"])]
+    assert "is about to" not in str(reasons(found)[1].text)
     assert "cannot be stopped" in first(found).text
     found.info.task.process_timeout = 60.0  # by the worker's clock it is over all the same
     assert first(found) == Overdue(worker="w~1", timeout=60.0, over=0.0, stuck=True)

@@ -47,10 +47,11 @@ class FakeLimiter:
     def __init__(self) -> None:
         self.idle = False
         self.allowed: dict[str, int | None] = {}
+        self.patient: set[str] = set()  # lanes for whose tasks a call may wait all the same
 
     def limited(self, lane: str) -> bool:
         """True if something was scripted for the lane."""
-        return lane in self.allowed
+        return lane in self.allowed and lane not in self.patient
 
     def allowance(self, lane: str) -> int | None:
         """As scripted; without a limit otherwise."""

@@ -19,7 +19,7 @@ from unit.worker.parts import make_job
 from unit.worker.test_life import Living, make
 from xqueue_core import XQueue
 from xqueue_core.calls import Settle, Settled
-from xqueue_core.errors import Unavailable, WorkerIdTaken
+from xqueue_core.errors import BrokerGone, Refused, Unavailable, WorkerIdTaken
 from xqueue_core.permits import Permit
 from xqueue_core.task import HandBack, RetryAt, Success
 from xqueue_core.worker.ending import FAREWELL, LAST_WORDS, WORD, Ending
@@ -177,8 +177,15 @@ def test_a_broker_that_does_not_answer_keeps_no_process_from_ending(what: str) -
     run(main())
 
 
-def test_a_worker_that_finds_its_id_taken_ends_and_settles_nothing() -> None:
-    """It was away for longer than its lease, and another has come under its id."""
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("extend", WorkerIdTaken), ("extend", BrokerGone), ("lease", BrokerGone)],
+)
+def test_a_worker_that_has_nothing_left_to_work_for_ends_and_settles_nothing(
+    call: str, error: type[Refused]
+) -> None:
+    """It was away for longer than its lease, and another has come under its id; or its broker's
+    file is not there any more."""
 
     async def main() -> None:
         app, _ = deaf()
@@ -194,8 +201,8 @@ def test_a_worker_that_finds_its_id_taken_ends_and_settles_nothing() -> None:
         living = Living(app)
         living.queue.add(delivery("a", "polite"))
         await asyncio.sleep(2)
-        living.queue.fail["extend"] = deque([WorkerIdTaken("w~1")] * 100)
-        with pytest.raises(WorkerIdTaken):
+        living.queue.fail[call] = deque([error("w~1")] * 100)
+        with pytest.raises(error):
             await living.task
         await asyncio.sleep(1)
         assert ended == ["polite"]
@@ -227,6 +234,30 @@ def _overhear(living: Living, semaphore: FakeSemaphore, said: list[str]) -> None
     semaphore.release = released  # type: ignore[method-assign,assignment]
 
 
+def test_a_drain_says_what_it_waits_for_and_for_how_long(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "xqueue.worker")
+
+    async def main() -> None:
+        app, _ = deaf()
+        living = Living(app, grace=7.0)
+        living.queue.add(delivery("slow", process_timeout=None))
+        await asyncio.sleep(2)
+        await living.stop()
+        idle = Living(app)
+        await asyncio.sleep(1)
+        await idle.stop()
+
+    run(main())
+    said = [one.getMessage() for one in caplog.records if "stopping" in one.getMessage()]
+    assert said == [
+        "stopping; waits up to 7 s for 1 task: job:slow; told again, it hands back at once what "
+        "has not ended",
+        "stopping; nothing runs here",
+    ]
+
+
 def test_a_process_that_must_be_replaced_says_for_which_task_and_who_suffers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -256,7 +287,7 @@ def test_a_process_that_must_be_replaced_says_for_which_task_and_who_suffers(
     said = caplog.text
     assert "this process must be replaced; 1 task: job:stuck" in said
     assert "handing back (recycle) 1 task: job:other" in said
-    assert said.count("job:stuck failed, attempt 1 of 4: ran longer than 2 seconds") == 1
+    assert said.count("job:stuck timed out, attempt 1 of 4: ran longer than 2 seconds") == 1
 
 
 class Returning(FakeQueue):

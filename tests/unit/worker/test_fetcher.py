@@ -96,6 +96,26 @@ def test_after_a_full_answer_it_gives_short_tasks_the_time_to_end() -> None:
     run(main())
 
 
+def test_an_answer_is_full_too_that_brings_all_that_permits_allow() -> None:
+    async def main() -> None:
+        fetching = Fetching(concurrency=8, prefetch=8)
+        fetching.limiter.allowed["job"] = 12
+        fetching.limiter.patient.add("job")
+        await asyncio.sleep(0.02)
+        fetching.queue.add(*(delivery(str(n)) for n in range(40)))
+        await settle_down()
+        for job in fetching.jobs[:8]:
+            fetching.desk.leave(job)
+        fetching.fetcher.poke()
+        await asyncio.sleep(0.02 * LINGER * 0.9)
+        assert [one.wants["job"] for one in fetching.queue.leases] == [12]
+        await asyncio.sleep(0.02 * LINGER * 0.2)
+        assert [one.wants["job"] for one in fetching.queue.leases] == [12, 12]
+        await fetching.close()
+
+    run(main())
+
+
 @pytest.mark.parametrize("error", [Unknown("?"), Unavailable("away"), RuntimeError("bug")])
 def test_an_unanswered_number_is_repeated_before_a_new_one(error: Exception) -> None:
     async def main() -> None:

@@ -39,6 +39,7 @@ class Keeping:
             lambda: 7,
             lambda: 11,
             lambda: ["job:late"],
+            lambda: True,
             self._told,
             self._renewed,
             self._acknowledged,
@@ -72,6 +73,7 @@ def test_it_names_everything_the_worker_has() -> None:
         assert sorted(held) == [("job:a", 1), ("job:b", 1), ("job:c", 1)]
         assert (beat.worker, beat.answered, beat.slots, beat.running) == ("w~1", 7, 4, 2)
         assert (beat.lease, beat.heartbeat, beat.overdue) == (15.0, 1.0, ["job:late"])
+        assert (beat.counted, beat.draining) == (11, True)
         [(names, reply)] = keeping.told
         assert dict(zip(names, reply.held, strict=True))["job:b"] is Hold.CANCELED
 

@@ -131,6 +131,25 @@ def test_a_drain_waits_for_the_grace_and_hands_back_the_rest() -> None:
     run(main())
 
 
+def test_heartbeats_say_so_while_it_drains() -> None:
+    async def main() -> None:
+        app, ran = make()
+        living = Living(app, grace=3.0)
+        living.queue.add(delivery("1"))
+        while not ran:
+            await asyncio.sleep(0.1)
+        assert not any(beat.draining for beat, _ in living.queue.beats)
+        stop = asyncio.create_task(living.stop())
+        await asyncio.sleep(0.1)
+        assert not stop.done()
+        last, _ = living.queue.beats[-1]
+        assert last.draining
+        assert not last.leaving
+        await stop
+
+    run(main())
+
+
 def test_what_was_handed_back_unstarted_does_not_start_when_the_loop_comes_to_itself() -> None:
     async def main() -> None:
         app, started = make_app(), []

@@ -97,6 +97,34 @@ def test_a_key_whose_line_is_known_waits_for_no_others() -> None:
     run(main())
 
 
+def test_of_many_keys_that_came_free_only_those_with_a_line_are_let_go() -> None:
+    async def main() -> None:
+        queue = FakeQueue()
+        lines = Lines(queue, Known(), ["job"], tools())
+        task = asyncio.create_task(lines.run())
+        back = [Permit(id=key, key=f"key:job:{key}", token=1) for key in ("a", "b", "c")]
+        queue.lines = [Line(lane="job", key="b", waiting=4)]
+        lines.released(back)
+        await asyncio.sleep(GATHER)
+        await settle_down()
+        assert counts(queue) == [("b", 1)]
+        assert not lines.unhurried(back[1])  # its line is known from now on
+        queue.lines = [Line(lane="job", key="d", waiting=4)]
+        queue.more = "d"  # there are more lines than were told
+        lines.released(back)
+        await asyncio.sleep(GATHER)
+        await settle_down()
+        assert sorted(counts(queue)[1:]) == [("a", 1), ("b", 1), ("c", 1)]
+        queue.more, queue.fail["parked"] = None, deque([Unavailable("away")])
+        lines.released(back[:2])
+        await asyncio.sleep(GATHER)
+        await settle_down()
+        assert sorted(counts(queue)[4:]) == [("a", 1), ("b", 1)]
+        task.cancel()
+
+    run(main())
+
+
 def test_a_key_that_came_free_while_its_task_was_parked_is_noticed() -> None:
     async def main() -> None:
         queue = FakeQueue()

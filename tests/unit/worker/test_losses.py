@@ -162,6 +162,35 @@ def test_who_starts_without_a_loss_waits_for_nobody(kept: int | None) -> None:
     run(main())
 
 
+def test_who_starts_declares_nothing_when_all_is_lost_once_it_has_looked_at_the_others() -> None:
+    """It would be granted what they still run, for they have had no time to notice."""
+
+    async def main() -> None:
+        semaphore, crowd = FakeSemaphore(), Crowd(there=6)
+        semaphore.limits[KEPT], semaphore.versions[KEPT] = 1, 6
+        one = Renewing(semaphore, crowd)
+        look = crowd.workers
+
+        async def look_in_the_moment_of_a_loss() -> list[WorkerInfo]:
+            found = await look()
+            if semaphore.versions.get(KEPT) == 6:
+                forget(semaphore)
+            return found
+
+        crowd.workers = look_in_the_moment_of_a_loss  # type: ignore[method-assign]
+        for seconds in (0.0, 0.1, 6.8):
+            await asyncio.sleep(seconds)
+            with pytest.raises(Unavailable, match="lost its data"):
+                await one.limiter.declare()
+        assert "lane:job" not in semaphore.declared
+        await asyncio.sleep(0.3)
+        await one.limiter.declare()
+        assert semaphore.declared["lane:job"] == 3
+        assert one.permits.hushed()  # nobody has told that what he runs is counted
+
+    run(main())
+
+
 def test_a_limit_that_is_there_already_is_not_declared() -> None:
     """If all is lost just then, others must notice before it comes back."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.apps import make_app
 from support.fake_queue import delivery
-from xqueue_core import Reject, Retry, RetryPolicy
+from xqueue_core import InvalidTask, Reject, Retry, RetryPolicy
 from xqueue_core.task import (
     MAJOR,
     AnyOutcome,
@@ -33,6 +33,10 @@ from xqueue_core.worker.outcomes import (
     timed_out,
     unable,
 )
+
+
+class Own(Exception):
+    """Of a user."""
 
 
 def half() -> float:
@@ -75,7 +79,42 @@ def test_a_value_is_encoded() -> None:
 def test_a_value_that_cannot_be_kept_is_final(value: object) -> None:
     outcome = of_value(job(), value, 100, half)
     assert isinstance(outcome, Failed)
-    assert outcome.failure.reason == "result"
+    assert (outcome.failure.reason, outcome.failure.type) == ("result", "InvalidResult")
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (Reject("no"), "Reject"),
+        (Retry(), "Retry"),
+        (InvalidTask("no"), "InvalidTask"),
+        (ValueError("no"), "ValueError"),
+        (BadArguments("no"), "InvalidTask"),
+        (Own("no"), f"{__name__}.Own"),
+    ],
+)
+def test_an_error_has_the_name_by_which_it_is_imported(error: Exception, name: str) -> None:
+    outcome = of_error(job(), raised(error), half)
+    assert isinstance(outcome, Failed | RetryAt)
+    assert outcome.failure is not None
+    assert outcome.failure.type == name
+
+
+def test_reject_and_retry_may_be_raised_bare() -> None:
+    def bare(kind: type[Exception]) -> BaseException:
+        try:
+            raise kind
+        except Exception as caught:
+            return caught
+
+    rejected = of_error(job(), bare(Reject), half)
+    assert isinstance(rejected, Failed)
+    assert rejected.failure.reason == "rejected"
+    assert rejected.failure.message == "the handler rejected the task"
+    again = of_error(job(), bare(Retry), half)
+    assert isinstance(again, RetryAt)
+    assert again.failure is not None
+    assert again.failure.reason == "retry"
 
 
 @pytest.mark.parametrize("told", list(Told))

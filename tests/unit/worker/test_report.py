@@ -36,6 +36,14 @@ def _run(attempt: int, error: BaseException | None, result: Any = None, **fields
     virtually(main)
 
 
+def test_an_attempt_that_took_too_long_is_not_called_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _run(4, None, process_timeout=1.0)
+    [said] = [one.getMessage() for one in caplog.records if one.name == LOG]
+    assert said == "job:1 timed out, attempt 4 of 4: ran longer than 1 second; no attempt is left"
+
+
 @pytest.mark.parametrize(
     ("attempt", "error", "expected"),
     [
@@ -50,8 +58,7 @@ def _run(attempt: int, error: BaseException | None, result: Any = None, **fields
         (
             1,
             Reject("not ours"),
-            "job:1 failed, attempt 1 of 4: xqueue_core.handlers.Reject: not ours; "
-            "it is not tried again (rejected)",
+            "job:1 failed, attempt 1 of 4: Reject: not ours; it is not tried again (rejected)",
         ),
     ],
 )
@@ -72,7 +79,7 @@ def test_time_outs_and_results_that_cannot_be_kept_are_logged(
     _run(1, None, process_timeout=1.0)
     _run(1, None, result=object())
     late, odd = (record.getMessage() for record in caplog.records)
-    assert "attempt 1 of 4: ran longer than 1 seconds; next try in" in late
+    assert "attempt 1 of 4: ran longer than 1 second; next try in" in late
     assert "it is not tried again (result)" in odd
 
 

@@ -7,6 +7,8 @@ import math
 import threading
 from itertools import pairwise
 
+import pytest
+
 from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, make_job, settle_down
 from xqueue_core.calls import Hold
@@ -14,7 +16,8 @@ from xqueue_core.task import AnyOutcome, Event, HandBack, Progress
 from xqueue_core.worker.deadlines import Deadlines
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.host.on_asyncio import AsyncioHost
-from xqueue_core.worker.job import Job
+from xqueue_core.worker.job import Job, Told
+from xqueue_core.worker.link import Link, deadline
 from xqueue_core.worker.progress import INTERVAL, Publisher, Reporter
 from xqueue_core.worker.solitary import Solitary
 from xqueue_core.worker.threads import Pool
@@ -146,6 +149,40 @@ def test_deadlines_expire_in_time_and_once() -> None:
         assert all(job.deadline == math.inf for job in running)
 
     run(main())
+
+
+def test_a_time_that_stands_still_expires_later() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        job = make_job("a", process_timeout=2)
+        late: list[float] = []
+        begun = job.started = loop.time()
+        deadlines = Deadlines(
+            {job}, AsyncioHost(loop), loop.time, lambda job: late.append(loop.time() - begun)
+        )
+        link = Link(job, loop.time, None)  # type: ignore[arg-type]
+        job.deadline = deadline(job)
+        deadlines.watch(job.deadline)
+        await asyncio.sleep(1.5)
+        deadlines.rest(job, begun + 1)
+        await asyncio.sleep(8.5)
+        assert (late, deadline(job), link.left()) == ([], math.inf, 1.0)
+        deadlines.resume(job)
+        deadlines.resume(job)
+        assert link.left() == pytest.approx(1.0)
+        await asyncio.sleep(10)
+        assert late == [pytest.approx(11.0, abs=0.05)]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("returned", "told"), [(1.9, Told.NOTHING), (2.1, Told.TIMEOUT)])
+def test_word_of_a_return_that_comes_late_makes_no_time_out(returned: float, told: Told) -> None:
+    job = make_job("a", process_timeout=2)
+    job.started, job.told = 100.0, Told.TIMEOUT
+    deadlines = Deadlines({job}, None, lambda: 105.0, lambda job: None)  # type: ignore[arg-type]
+    deadlines.rest(job, 100.0 + returned)
+    assert job.told is told
 
 
 def test_the_watchman_knows_what_cannot_be_stopped() -> None:

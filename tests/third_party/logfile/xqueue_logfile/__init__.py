@@ -135,8 +135,8 @@ class LogRecords(Records):
         """Nobody else writes meanwhile, and everything is read that others wrote."""
         try:
             async with asyncio.timeout(PATIENCE):
-                await asyncio.sleep(0)
                 while True:
+                    await self._look()  # closed, the number of the lock may be another file's
                     with suppress(BlockingIOError):
                         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         break
@@ -154,8 +154,7 @@ class LogRecords(Records):
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _append(self, commit: Commit) -> None:
-        line = commit.line()
-        if self._file.write(line) < len(line):
+        if self._file.write(line := commit.line()) < len(line):
             raise Unavailable(f"{self._path}: the disk is full")  # half a line does not count
         self._read()
         if self._changes > self._slack + 3 * len(self._rows):
@@ -173,6 +172,8 @@ class LogRecords(Records):
 
     async def _look(self) -> None:
         await asyncio.sleep(0)  # a caller in a loop lets others have their turn
+        if self._file.closed:
+            raise Refused(f"{self._path} is closed")
         try:
             self._read()
         except OSError as error:
