@@ -45,8 +45,18 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(PIP) --editable '.[all,dev]'
 	@touch $(VENV)/.core $(VENV)/.all $@
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/.made
+	$(PIP) --editable '.[all,docs]'
+	@touch $(VENV)/.core $(VENV)/.all $@
+
+# The products that docs/coming-from tells of, apart: they want other versions of some packages.
+$(VENV)/.theirs: docs/coming-from/requirements.txt | $(VENV)/.made
+	$(RUN)/python -m venv $(VENV)/theirs
+	$(VENV)/theirs/bin/python -m pip --disable-pip-version-check install --quiet --requirement $<
+	@touch $@
+
 .PHONY: setup
-setup: $(VENV)/.dev ## Install XQueue, all extras and the tools into .venv
+setup: $(VENV)/.dev $(VENV)/.theirs ## Install XQueue, all extras and the tools into .venv
 	@echo "ready: $(RUN)/xqueue"
 
 .PHONY: demo
@@ -57,7 +67,7 @@ demo: $(VENV)/$(if $(filter-out sqlite:% memory:%,$(URL)),.all,.core) ## Show XQ
 	@exec $(RUN)/python examples/demo.py $${DEMO_DIR:+--dir="$$DEMO_DIR"} $${DEMO_URL:+--url="$$DEMO_URL"}
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests on every backend, services included (ARGS=...)
+test: $(VENV)/.dev $(VENV)/.theirs ## Run all tests on every backend, services included (ARGS=...)
 	$(RUN)/python tests/run.py $(ARGS)
 
 .PHONY: lint
@@ -72,16 +82,28 @@ format: $(VENV)/.dev ## Put the code into its form
 	$(RUN)/ruff check --fix --select I .
 	$(RUN)/ruff format .
 
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation's site into build/site, and check every link
+	PYTHONPATH=tests $(RUN)/python -m website
+
+.PHONY: reference
+reference: $(VENV)/.dev ## Write docs/reference from the code
+	PYTHONPATH=tests $(RUN)/python -m website.reference
+
 .PHONY: package
 package: $(VENV)/.dev ## Build sdist and wheel; try the wheel in an environment of its own
 	rm -rf build/wheel build/try
 	$(RUN)/python -m build --outdir build/wheel .
 	$(RUN)/python -m venv build/try
 	build/try/bin/python -m pip --disable-pip-version-check install --quiet \
-	--constraint constraints.txt build/wheel/*.whl
+	--constraint constraints.txt "$$(echo build/wheel/*.whl)[redis]"
 	cd build/try && bin/python -W error -c 'from xqueue_core.plugins import BACKENDS, list_plugins, load_backend; \
 	[print("loaded", load_backend(p.name), "of", p.distribution, p.version) for p in list_plugins(BACKENDS)]'
 	cd build/try && bin/python -W error -c 'from xqueue_core import XQueue' && bin/xqueue --help >/dev/null
+
+.PHONY: first-minute
+first-minute: $(VENV)/.dev ## From an empty folder to the first result, as README.md says (SECONDS_ALLOWED=60)
+	$(RUN)/python tests/e2e/first_minute.py $(SECONDS_ALLOWED)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Run the benchmarks (ARGS=...)
@@ -92,20 +114,28 @@ bench-limits: $(VENV)/.dev ## Measure what limits cost, with and without in turn
 	$(RUN)/python -m benchmarks.limits lane $(ARGS)
 	$(RUN)/python -m benchmarks.limits keys $(ARGS)
 
+.PHONY: bench-redis
+bench-redis: $(VENV)/.dev ## Measure Redis beside the raw client (ARGS=...)
+	$(RUN)/python -m benchmarks.on_redis $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.dev ## Measure other task queues on the same Redis: an hour or two (ARGS=NAME ...)
+	$(RUN)/python -m benchmarks.peers $(ARGS)
+
 .PHONY: simulate
 simulate: $(VENV)/.dev ## Simulate workers under faults (COUNT=, SEED=, REPLAY=a failing seed)
 	PYTHONPATH=tests $(RUN)/python -m simulation $(if $(REPLAY),--replay $(REPLAY),\
 	--count $(or $(COUNT),1000) --seed $(or $(SEED),1)) $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## Kill and stop real workers under load, then check the history (MINUTES=, SEED=)
+soak: $(VENV)/.dev ## Kill and stop workers, and a broker, under load; check the history (MINUTES=, SEED=, BROKER=redis)
 	PYTHONPATH=tests $(RUN)/python -m soak.kills --minutes $(or $(MINUTES),10) \
-	--seed $(or $(SEED),1) $(ARGS)
+	--seed $(or $(SEED),1) $(addprefix --broker ,$(BROKER)) $(ARGS)
 
 .PHONY: sequences
-sequences: $(VENV)/.dev ## Compare state machine and queues on random sequences (COUNT=, SEED=)
+sequences: $(VENV)/.dev ## Compare state machine and queues on random sequences (COUNT=, SEED=, KIND=)
 	PYTHONPATH=tests $(RUN)/python -m support.sequences \
-	--count $(or $(COUNT),100000) --seed $(or $(SEED),1)
+	--count $(or $(COUNT),100000) --seed $(or $(SEED),1) $(addprefix --kind ,$(KIND))
 
 .PHONY: versions
 versions: $(VENV)/.dev ## Print the versions of Python, backends and broker servers
@@ -113,12 +143,9 @@ versions: $(VENV)/.dev ## Print the versions of Python, backends and broker serv
 	@$(RUN)/python -c 'import sqlite3; print("SQLite", sqlite3.sqlite_version)'
 	@$(RUN)/python -c 'from xqueue_core.plugins import BACKENDS, list_plugins; \
 	[print("backend", p.name, "of", p.distribution, p.version) for p in list_plugins(BACKENDS)]'
-	@for server in redis-server valkey-server mosquitto; do \
-	if command -v $$server >/dev/null; then \
-	case $$server in mosquitto) $$server -h || true;; *) $$server --version;; esac | head -n 1; \
-	else echo "$$server: not installed"; fi; done
+	@PYTHONPATH=tests $(RUN)/python -m services
 
 .PHONY: clean
 clean: ## Remove .venv, builds and caches
-	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
