@@ -110,7 +110,9 @@ class Keeper:
                 await self._give_up(worker, row.version)
             elif (left := _left(worker, now, workers)) > 0:
                 wanted = min(wanted, left)
-            elif trusted and await self._bury(row.key, row.version, worker):
+            elif not trusted:
+                wanted = min(wanted, _grace_left(mark, now) or wanted)
+            elif await self._bury(row.key, row.version, worker):
                 await self._give_up(worker, row.version + 1, buried=True)
         known = {row.key for row in rows}
         for name, count in holders:
@@ -302,6 +304,13 @@ def _largest(workers: Sequence[WorkerRow]) -> tuple[float, float]:
         max((w.beat.lease for w in workers), default=0.0),
         max((w.beat.heartbeat for w in workers), default=0.0),
     )
+
+
+def _grace_left(mark: Mark | None, now: Now) -> float:
+    """Seconds until a silent worker may be judged after an outage; 0 if there was none."""
+    if mark is None or mark.epoch != now.epoch:
+        return 0.0
+    return max(0.0, mark.grace_until - now.steady)
 
 
 def _trusted(mark: Mark | None, workers: Sequence[WorkerRow], now: Now) -> bool:

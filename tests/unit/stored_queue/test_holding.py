@@ -85,6 +85,25 @@ async def test_an_outage_of_twice_the_lease_reclaims_no_living_worker(bench: Ben
     assert (await bench.record("type:1")).losses == 0
 
 
+async def test_who_does_not_come_back_is_looked_for_as_soon_as_it_may_be_judged(
+    bench: Bench,
+) -> None:
+    await bench.put(a_task(0))
+    await _pass(bench, LEASE + 2, "a", "b")
+    await bench.lease("a")
+    bench.later(2 * LEASE)
+    await bench.beat("b")
+    for _ in range(int(LEASE / HEARTBEAT)):
+        bench.later(HEARTBEAT - 0.25)
+        await bench.beat("b")
+        wanted = await bench.queue.maintain(1.0)
+        bench.later(0.25)
+        await bench.beat("b")
+    assert wanted == pytest.approx(0.25)
+    await bench.queue.maintain(1.0)
+    assert not await _alive(bench, "a")
+
+
 async def test_maintaining_before_the_first_heartbeat_reclaims_nobody(bench: Bench) -> None:
     await bench.put(a_task(0))
     await _pass(bench, LEASE + 2, "a", "b")

@@ -5,6 +5,9 @@ local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, S
   DEAD = 8, WAITING = 9, RUN = 10 }
 local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
+-- Seconds until the dead are looked for again where no lease is known to end before. What waits for
+-- its time is seen to by whoever leases, too.
+local LOOK_AGAIN = 2.2
 -- Most deliveries taken from one worker by one script.
 local PORTION = 1000
 
@@ -119,7 +122,7 @@ local function reclaim(run)
   local workers = all_workers(run)
   local mark = unpacked(call('GET', P .. 'mark'))
   local judges = trusted(mark, workers, run)
-  local slowest, lease, wanted, buried = 0, 0, 1, {}
+  local slowest, lease, wanted, buried = 0, 0, LOOK_AGAIN, {}
   for _, worker in pairs(workers) do
     slowest = math.max(slowest, worker[W.HEARTBEAT])
     lease = math.max(lease, worker[W.LEASE])
@@ -130,7 +133,11 @@ local function reclaim(run)
       give_up(name, worker)
     elseif left > 0 then
       wanted = math.min(wanted, left)
-    elseif judges then
+    elseif not judges then
+      -- Look again as soon as everybody has had the lease that an outage gave them.
+      local grace = mark and mark[M.RUN] == run and mark[M.GRACE] - now or 0
+      wanted = grace > 0 and math.min(wanted, grace) or wanted
+    else
       worker[W.DEAD] = true
       save_worker(name, worker)
       buried[#buried + 1] = name

@@ -1,0 +1,56 @@
+"""When the queue on Redis wants to look for the dead again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import services
+from support.redis_clock import clocked
+from xqueue_core.calls import Beat, Want
+from xqueue_core.stored.options import StoredOptions
+from xqueue_core.task import Task
+from xqueue_redis.queue import RedisQueue
+
+pytestmark = pytest.mark.anyio
+LEASE, HEARTBEAT = 15.0, 1.0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[services.Server]:
+    with services.redis("redis7") as server:
+        yield server
+
+
+async def test_who_does_not_come_back_is_looked_for_as_soon_as_it_may_be_judged(
+    server: services.Server,
+) -> None:
+    now = 4e9
+    async with clocked(server, lambda: now) as link:
+        queue = RedisQueue(link, StoredOptions())
+
+        async def beat(worker: str) -> None:
+            await queue.extend(Beat(worker=worker, lease=LEASE, heartbeat=HEARTBEAT), [])
+
+        await queue.put([Task(id="a:1", lane="a")])
+        await beat("dies")
+        await beat("lives")
+        [_] = (await queue.lease([Want("a", 1)], 1, 1, "dies", 0.0)).deliveries
+        now += 2 * LEASE
+        wanted = 0.0
+        for _ in range(int(LEASE / HEARTBEAT)):
+            await beat("lives")
+            now += HEARTBEAT - 0.25
+            wanted = await queue.maintain(1.0)
+            now += 0.25
+        assert wanted == pytest.approx(0.25)
+        await beat("lives")
+        await queue.maintain(1.0)
+        [again] = (await queue.lease([Want("a", 1)], 1, 1, "lives", 0.0)).deliveries
+        assert again.losses == 1
