@@ -196,4 +196,4 @@ class Caretaker:
 BUDGET = 0.1
 #: Bounds of the wait between two calls (seconds): what is put meanwhile may be due earlier.
 SHORTEST = 0.01
-LONGEST = 1.0
+LONGEST = 2.5

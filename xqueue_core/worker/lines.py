@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xqueue.worker")
 
-#: Seconds between two looks at all lines: two looks that agree act within the 2 s promised.
+#: Seconds between two looks at all lines: two looks that agree act within the 2 s promised. Where
+#: the last one found no line the next may wait longer, if the one after it comes the sooner.
 LOOK = 0.9
+QUIET, AGAIN = 1.5, 0.4
 PAGE = 1000
 #: Seconds for which what came free gathers where no line is known, so that a call serves many.
 GATHER = 0.02
@@ -98,17 +100,23 @@ class Lines:
 
     async def watch(self) -> None:
         """Look at all lines every now and then, until cancelled."""
+        before = False
         while self._semaphore is not None:
+            found = True
             try:
-                await self.look(self._semaphore)
+                found = await self.look(self._semaphore)
             except BrokerError as error:
                 logger.debug("looking at the keys' lines failed: %s", error)
             except Exception:
                 logger.exception("looking at the keys' lines failed in an unexpected way")
-            await self._tools.sleep(LOOK)
+            await self._tools.sleep((LOOK if before else AGAIN) if found else QUIET)
+            before = found
 
-    async def look(self, semaphore: Semaphore) -> None:
-        """Compare lines with permits once; unpark what two looks in a row found missing."""
+    async def look(self, semaphore: Semaphore) -> bool:
+        """Compare lines with permits once; unpark what two looks in a row found missing.
+
+        True if there is a line.
+        """
         lines: defaultdict[LaneKey, list[Line]] = defaultdict(list)
         after: str | None = None
         self._seen = set()
@@ -133,6 +141,7 @@ class Lines:
         self._idle = {key: count for key, count in free.items() if count}
         if commands:
             await self._queue.control(commands)
+        return bool(lines)
 
     async def _unpark_freed(self, semaphore: Semaphore) -> None:
         freed, self._freed = self._freed, defaultdict(int)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xqueue_redis.connection import Link
 
 #: Longest time between two looks of a worker that waits, in case a wake is lost (seconds).
-LOOK_EVERY = 2.0
+LOOK_EVERY = 2.5
 
 #: Id, token, attempt, losses, and when it was accepted, due and leased.
 Head = tuple[str, int, int, int, float, float, float]
@@ -47,10 +47,10 @@ class Leaser:
             if leased.deliveries or leased.ready or left <= 0:
                 return leased
             pause = min(left, LOOK_EVERY) if due is None else min(left, LOOK_EVERY, due)
-            if lanes:
-                await self._waker.wait(lanes, pause)
-            else:
+            if not lanes:
                 await asyncio.sleep(pause)
+            elif not await self._waker.wait(lanes, pause) and pause == left:
+                return leased  # whoever asks again looks at once
 
     async def _once(
         self, worker: str, call: int, limit: int, asked: bytes

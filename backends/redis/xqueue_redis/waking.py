@@ -18,12 +18,13 @@ class Waker:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def wait(self, lanes: Sequence[str], seconds: float) -> None:
-        """Until somebody adds tasks to one of these lanes, at most ``seconds``.
+    async def wait(self, lanes: Sequence[str], seconds: float) -> bool:
+        """Until somebody adds tasks to one of these lanes (true), at most ``seconds`` (false).
 
         Raises BrokerError. A token that was taken while this was cancelled is lost, which delays
         whoever would have been woken until it looks by itself.
         """
         keys = [f"{self._link.prefix}wake:{lane}" for lane in dict.fromkeys(lanes)]
         async with self._link.blocking() as connection:
-            await connection.command("BLPOP", *keys, f"{max(SHORTEST, seconds):.3f}")
+            token = await connection.command("BLPOP", *keys, f"{max(SHORTEST, seconds):.3f}")
+        return token is not None

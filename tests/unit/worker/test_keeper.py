@@ -213,7 +213,7 @@ def test_maintenance_runs_when_it_is_wanted_and_survives_errors() -> None:
     async def main() -> None:
         queue = Wanting()
         task = asyncio.create_task(Caretaker(queue, tools()).run())
-        await asyncio.sleep(5)
+        await asyncio.sleep(10)
         task.cancel()
         gaps = [b - a for a, b in zip(queue.calls, queue.calls[1:], strict=False)]
         assert gaps[0] == 0.5

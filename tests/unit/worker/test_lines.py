@@ -6,11 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
+import pytest
+
 from support.fake_queue import FakeQueue
 from support.virtual import run, tools
 from unit.worker.parts import settle_down
 from xqueue_core.abc import Semaphore
 from xqueue_core.calls import Line, Unpark
+from xqueue_core.calls import Lines as Page
 from xqueue_core.errors import Unavailable
 from xqueue_core.permits import Answer, KeyInfo, Permit, Renewed, Request
 from xqueue_core.worker.lines import GATHER, Lines, divided
@@ -195,6 +198,38 @@ def test_looks_come_twice_within_two_seconds_and_survive_an_outage() -> None:
         before = len(counts(queue))
         await asyncio.sleep(5)
         assert len(counts(queue)) > before
+        task.cancel()
+
+    run(main())
+
+
+@pytest.mark.parametrize("at", [0.1, 0.8, 1.6, 2.9, 3.3])
+def test_a_line_that_appears_at_any_time_is_let_go_within_two_seconds(at: float) -> None:
+    async def main() -> None:
+        queue = FakeQueue()
+        task = asyncio.create_task(Lines(queue, Known(), ["job"], tools()).watch())
+        await asyncio.sleep(at)
+        queue.lines = [Line(lane="job", key="a", waiting=5)]
+        await asyncio.sleep(1.95)
+        assert counts(queue)[:1] == [("a", 3)]
+        task.cancel()
+
+    run(main())
+
+
+def test_it_is_asked_less_often_while_there_is_no_line() -> None:
+    class Counting(FakeQueue):
+        asked = 0
+
+        async def parked(self, lanes: Sequence[str], after: str | None, limit: int) -> Page:
+            self.asked += 1
+            return await super().parked(lanes, after, limit)
+
+    async def main() -> None:
+        queue = Counting()
+        task = asyncio.create_task(Lines(queue, Known(), ["job"], tools()).watch())
+        await asyncio.sleep(60.0)
+        assert queue.asked <= 41
         task.cancel()
 
     run(main())
