@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from support.history.events import Killed, LimitSet, Stopped
+from support.history.events import Killed, LimitSet, Renewed, Stopped
 from support.history.story import Run, Story
 
 #: Beyond the lease, within which what a killed worker ran starts elsewhere (seconds).
@@ -35,12 +36,23 @@ class Blown:
     while_stopped: bool  # another worker stood still in its last lease, perhaps with the file
 
 
+def silences(story: Story) -> list[tuple[float, float]]:
+    """When no worker may have renewed for two heartbeats, whatever the machine was about.
+
+    That is an outage: everybody gets a whole lease from its end on (P1.4), the dead as well.
+    """
+    heard = sorted((one.at, one.sent) for one in story.events if isinstance(one, Renewed))
+    longest = 2 * story.terms.heartbeat
+    return [(sent, at) for (_, sent), (at, _) in itertools.pairwise(heard) if at - sent > longest]
+
+
 def blown(story: Story) -> list[Blown]:
     """Every kill of the history."""
     limited = frozenset(one.lane for one in story.events if isinstance(one, LimitSet))
     stops = [
         blow for blows in story.blows.values() for blow in blows if isinstance(blow.event, Stopped)
     ]
+    quiet = silences(story)
     found = []
     for worker, blows in story.blows.items():
         for blow in blows:
@@ -61,8 +73,8 @@ def blown(story: Story) -> list[Blown]:
                     blow.event.pid,
                     blow.begin,
                     len(cut),
-                    _delays(story, cut, blow.begin),
-                    _delays(story, free, blow.begin),
+                    _delays(story, cut, blow.begin, quiet),
+                    _delays(story, free, blow.begin, quiet),
                     near,
                 )
             )
@@ -102,20 +114,24 @@ def _behind(story: Story, run: Run, sent: float) -> bool:
     )
 
 
-def _delays(story: Story, runs: list[Run], sent: float) -> tuple[float, ...]:
-    again = [_again(story, run, sent) for run in runs]
+def _delays(
+    story: Story, runs: list[Run], sent: float, quiet: list[tuple[float, float]]
+) -> tuple[float, ...]:
+    again = [_again(story, run, sent, quiet) for run in runs]
     return tuple(sorted(one for one in again if one is not None))
 
 
-def _again(story: Story, run: Run, sent: float) -> float | None:
+def _again(story: Story, run: Run, sent: float, quiet: list[tuple[float, float]]) -> float | None:
     """Seconds until it started again; None if it must not (canceled, given up).
 
-    Where the broker was out of everybody's reach meanwhile, they count from the end of that.
+    Where the broker was out of everybody's reach meanwhile, or nobody renewed, they count from the
+    end of that.
     """
     at = _next(story, run, sent)
     if at is None:
         return None
-    for begin, end, _ in sorted(story.cuts[""]):
+    away = [(begin, end) for begin, end, _ in story.cuts[""]]
+    for begin, end in sorted([*away, *quiet]):
         if begin < at and begin <= sent + story.terms.lease + DETECTION:
             sent = max(sent, end)
     return max(0.0, at - sent)

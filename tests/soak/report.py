@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from soak.app import heartbeat
 from soak.brokers import Served
-from soak.recovery import DETECTION, Blown, blown, late, summary
+from soak.recovery import DETECTION, Blown, blown, late, silences, summary
 from soak.resuming import WITHIN, Resumption, found_no_broker, resumptions
 from support.history.checker import Report, Terms, check, tell
 from support.history.ends import FINAL
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: A kill strikes at least so many running tasks.
 BUSY = 10
+#: Of the run's time, how much may pass without a renewal by anybody, beside the broker's outages.
+SILENT = 0.1
 
 
 @dataclass(slots=True, frozen=True)
@@ -99,6 +101,14 @@ def judge(plan: Plan, place: Place, fleet: Fleet, stream: Stream, end: End) -> O
     if stops < plan.stops:
         complaints.append(f"only {stops} of {plan.stops} stops were made")
     complaints += _of_broker(plan, place)
+    away = story.cuts[""]
+    silent = sum(
+        end - begin
+        for begin, end in silences(story)
+        if not any(begin < until and since < end for since, until, _ in away)
+    )
+    if silent > plan.seconds * SILENT:
+        complaints.append(f"nobody renewed in {silent:.1f} s of {plan.seconds:g} s")
     recovery = summary(kills, plan.lease + DETECTION)
     complaints += late(recovery)
     resumed = resumptions(story)
@@ -139,6 +149,7 @@ def _figures(
         if isinstance(one, FinalState)
     )
     busy = sorted(one.running for one in kills)
+    quiet = silences(story)
     stops = [one for one in story.events if isinstance(one, Stopped)]
     return {
         "plan": asdict(plan),
@@ -154,4 +165,6 @@ def _figures(
         "kills of 10 runs or more": sum(one >= 10 for one in busy),
         "stops": len(stops),
         "outages of the broker": len(story.cuts[""]),
+        "times that nobody renewed": len(quiet),
+        "the longest (seconds)": round(max((end - begin for begin, end in quiet), default=0.0), 3),
     }

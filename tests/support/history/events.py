@@ -135,6 +135,14 @@ class GivenUp(Happened):
     worker: str = ""
 
 
+class Renewed(Happened):
+    """A heartbeat was acknowledged; it was ``sent`` before."""
+
+    sent: float
+    worker: str = ""
+    pid: int = 0
+
+
 # -- by the harness: what it did ---------------------------------------------------------------
 
 
@@ -271,6 +279,7 @@ AnyEvent: TypeAlias = (
     | Told
     | HandedBack
     | GivenUp
+    | Renewed
     | Born
     | Killed
     | Gone

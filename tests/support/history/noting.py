@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from support.history.events import Born, HandedBack
+from support.history.events import Born, HandedBack, Renewed
 from support.history.writer import Writer, now
 from xqueue_core.abc import Backend, Faces, Role, TaskQueue
 from xqueue_core.calls import (
@@ -63,7 +63,8 @@ class NotingBackend(Backend):
 
 
 class NotingQueue(TaskQueue):
-    """Notes each worker at its first heartbeat, and hand-backs before they are sent."""
+    """Notes each worker at its first heartbeat, each that is acknowledged, and hand-backs before
+    they are sent."""
 
     def __init__(self, inner: TaskQueue, writer: Writer) -> None:
         self._inner = inner
@@ -74,7 +75,10 @@ class NotingQueue(TaskQueue):
         if beat.worker not in self._known:
             self._known.add(beat.worker)
             self._writer.write(Born(at=now(), worker=beat.worker, pid=beat.pid))
-        return await self._inner.extend(beat, held)
+        sent = now()
+        reply = await self._inner.extend(beat, held)
+        self._writer.write(Renewed(at=now(), sent=sent, worker=beat.worker, pid=beat.pid))
+        return reply
 
     async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:
         back = [

@@ -73,10 +73,12 @@ def explanation(story: Story, first: Run, second: Run) -> AnyEvent | None:
     given_up = story.given_up.get((first.id, first.start.token))
     if given_up is not None and given_up.at <= second.start.at and _lets_go(story, given_up, first):
         return given_up
+    # Code that slept over its own loss; nothing else starts later with an earlier token.
+    blow = story.sleepwalk(first)
+    if blow is not None and blow.due <= second.start.at:
+        return blow.event
     if first.start.at > second.start.at:
-        # The earlier token starts later: only code that slept over its own loss does that.
-        blow = story.sleepwalk(first)
-        return blow.event if blow is not None and blow.due <= second.start.at else None
+        return None
     for blow in story.blows.get(first.worker, ()):
         dead = blow.event.at if isinstance(blow.event, Killed) else blow.end
         meant = first.start.at <= dead and blow.due <= second.start.at

@@ -24,6 +24,7 @@ from support.history.events import (
     OutageBegan,
     OutageEnded,
     Recorded,
+    Renewed,
     ReplayAsked,
     Started,
     Stopped,
@@ -115,6 +116,8 @@ class Story:
     )
     #: When the system said that this worker lost this task.
     losses: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    #: When each worker's heartbeats were sent and acknowledged, as far as they are told.
+    heard: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
     _names: dict[int, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
 
     # -- questions -----------------------------------------------------------------------------
@@ -144,16 +147,23 @@ class Story:
         """The end of what cuts this worker off at this moment, or the moment itself.
 
         What begins ``within`` so many seconds counts too, as it may not have been told before:
-        unless it had been free for so long that a heartbeat must have come through. A stop after
-        that moves the moment by its length: what its engine knows takes time to its handlers.
+        unless it had been free for so long that a heartbeat must have come through, or did. A stop
+        after that moves the moment by its length: what its engine knows takes time to its handlers.
         """
-        soon = min(within, self.terms.heard_within)
+        soon = min(within, max(self.terms.heard_within, self._silent(worker, at)))
         for begin, end, stopped in sorted([*self.cuts[""], *(self.cuts[worker] if worker else ())]):
             if begin <= at + soon:
                 at = max(at, end)
             elif stopped and begin <= at + within:
                 at += end - begin
         return at
+
+    def _silent(self, worker: str, at: float) -> float:
+        """Seconds until a heartbeat that this worker sent from then on was acknowledged."""
+        heard = self.heard.get(worker)
+        if not heard:
+            return 0.0  # nobody tells
+        return min((until for sent, until in heard if sent >= at), default=math.inf) - at
 
     def worker_of(self, pid: int, at: float) -> str:
         """Who had this pid then. Pids are used again, so time matters."""
@@ -200,6 +210,8 @@ def _file(story: Story, event: AnyEvent) -> None:
         case HandedBack():
             if story.handed_back.setdefault((event.id, event.token), event) is event:
                 story.lines[event.id].append(event)
+        case Renewed():
+            story.heard[event.worker].append((event.sent, event.at))
         case GivenUp():
             story.given_up.setdefault((event.id, event.token), event)
         case _:

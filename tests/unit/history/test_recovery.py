@@ -49,6 +49,17 @@ def test_who_is_in_line_behind_more_important_ones_waits_for_them(
     assert len(kill.free) == free
 
 
+def test_where_nobody_renews_for_two_heartbeats_it_counts_from_the_end_of_that() -> None:
+    def told(*heartbeats: float) -> tuple[float, ...]:
+        tale = struck().renewed("w2", *(2.0 + n / 5 for n in range(10)), *heartbeats)
+        [kill] = blown(tell(tale.events, TERMS))
+        return kill.free
+
+    assert told() == (2.0, 6.0)
+    assert told(4.1) == (2.0, 6.0)
+    assert told(4.3) == pytest.approx((0.69, 4.69))
+
+
 def test_a_kill_in_a_stop_is_told_apart() -> None:
     kills = blown(tell(struck().stopped("w9", 2.0, 6.0).events, TERMS))
     assert [one.while_stopped for one in kills] == [True]

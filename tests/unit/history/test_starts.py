@@ -82,6 +82,15 @@ def test_an_outage_that_begins_just_after_the_end_does_so_too() -> None:
     assert struck(4.0) == {"doubled"}, "it was recorded before"
 
 
+def test_a_worker_that_was_not_heard_between_its_end_and_the_outage_had_not_recorded_it() -> None:
+    def struck(*heartbeats: float) -> set[str]:
+        tale = twice(2.0, 30.0, end=2.5).killed("w1", 20.0).cut_off("", 4.0, 19.0)
+        return tale.renewed("w1", 2.0, *heartbeats).broken()
+
+    assert struck() == set(), "it was too busy for that, too"
+    assert struck(2.6) == {"doubled"}
+
+
 def test_kills_are_found_by_pid_of_that_time() -> None:
     def tale(pid: int) -> Tale:
         told = Tale().submitted("a").started("a", 2.0, "w1", pid=7)
@@ -115,6 +124,12 @@ def test_code_that_starts_as_its_process_wakes_is_explained_by_the_stop() -> Non
     tale = Tale().submitted("a").ran("a", 5.0, 5.5, "w2", token=2).found("a")
     tale.add(e.Recorded(at=5.6, id="a", state="success"))
     tale.started("a", 6.01, "w1", token=1).ended("a", 6.02, 1, "canceled")
+    assert tale.broken() == {"doubled"}
+    assert tale.stopped("w1", 2.0, 6.0).broken() == set()
+
+
+def test_and_so_is_another_start_after_that() -> None:
+    tale = twice(6.01, 9.0, end=6.2)
     assert tale.broken() == {"doubled"}
     assert tale.stopped("w1", 2.0, 6.0).broken() == set()
 
