@@ -93,6 +93,7 @@ async def test_who_does_not_come_back_is_looked_for_as_soon_as_it_may_be_judged(
     await bench.lease("a")
     bench.later(2 * LEASE)
     await bench.beat("b")
+    wanted = 0.0
     for _ in range(int(LEASE / HEARTBEAT)):
         bench.later(HEARTBEAT - 0.25)
         await bench.beat("b")
