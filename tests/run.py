@@ -36,6 +36,8 @@ SHARED = ("faults", "contract/redis", "rest", "third party", "author's guide")
 #: What must have the machine for itself: how soon work goes on after a kill is counted in seconds.
 ALONE = ("soak",)
 REST = "rest"
+#: Characters that are repeated at the end of what was said of each failure.
+LAST_WORDS = 2_000
 #: What the many processes that tests start import.
 CODE = ("xqueue_core", "backends", "plugins", "tests")
 
@@ -74,6 +76,9 @@ def main(arguments: list[str]) -> int:
             print(f"skipped, which counts as a failure: {name} ({reason})", file=sys.stderr)
             codes.append(1)
     # Again, for they may be far above.
+    for results in sorted(folder.glob("*.xml")):
+        for name, message in failed(results):
+            print(f"failed: {name}\n{message}", file=sys.stderr)
     for name, code in ended.items():
         if code:
             print(f"FAILED: {name} (exit code {code})", file=sys.stderr)
@@ -222,6 +227,17 @@ def skipped(results: Path) -> list[tuple[str, str]]:
         (f"{case.get('classname')}.{case.get('name')}", one.get("message", ""))
         for case in ElementTree.parse(results).iter("testcase")
         for one in case.iter("skipped")
+    ]
+
+
+def failed(results: Path) -> list[tuple[str, str]]:
+    """The tests that failed, and the end of what pytest said of each."""
+    if not results.exists():
+        return []
+    return [
+        (f"{case.get('classname')}.{case.get('name')}", (one.text or "")[-LAST_WORDS:].strip())
+        for case in ElementTree.parse(results).iter("testcase")
+        for one in chain(case.iter("failure"), case.iter("error"))
     ]
 
 

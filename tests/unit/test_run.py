@@ -49,6 +49,20 @@ def test_a_skipped_test_fails_the_run(
     assert "test_runs" not in said
 
 
+def test_what_failed_is_named_again_at_the_end(
+    run: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "third_party.py").write_text("")
+    (tmp_path / "test_some.py").write_text(
+        "def test_fine(): pass\ndef test_bad(): assert 1 == 2, 'sum'\n"
+    )
+    assert run.main([f"{tmp_path / 'test_some.py'}"]) == 1
+    said = capfd.readouterr().err
+    assert "failed: test_some.test_bad\n" in said
+    assert "AssertionError: sum" in said
+    assert "test_fine" not in said
+
+
 def test_a_suite_that_is_not_there_fails_the_run(run: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text("def test_runs(): pass\n")
     assert run.main([str(tmp_path / "test_some.py")]) != 0

@@ -29,9 +29,10 @@ def results(harness: Harness, *ids: str) -> Mapping[str, Result]:
 def test_a_spoiled_client_is_found(name: str, broker: Broker) -> None:
     pool, spoil, ids = CLIENTS[name]
     found = results(Spoiled(broker, pool, spoil), *ids)
-    assert [id for id, one in found.items() if one.passed] == []
+    told = {id: one.message for id, one in found.items()}
+    assert [id for id, one in found.items() if one.passed] == [], told
     # By what it does, and not by the time that the case has.
-    assert not any(one.message.startswith("did not end within") for one in found.values())
+    assert not any(text.startswith("did not end within") for text in told.values()), told
 
 
 @pytest.mark.parametrize("harness", [FullForAll, RoomForAll])
