@@ -5,9 +5,9 @@ local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, S
   DEAD = 8, WAITING = 9, RUN = 10 }
 local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
--- Seconds until the dead are looked for again where no lease is known to end before. What waits for
--- its time is seen to by whoever leases, too.
-local LOOK_AGAIN = 2.2
+-- Seconds until the next look where nothing is known to be due before: what is put meanwhile may
+-- soon have waited too long.
+local LOOK_AGAIN = 1
 -- Most deliveries taken from one worker by one script.
 local PORTION = 1000
 
