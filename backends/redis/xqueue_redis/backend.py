@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
+from weakref import WeakValueDictionary
 
 from xqueue_core.abc import Backend, Faces, Role
 from xqueue_core.calls import Capabilities
 from xqueue_core.findings import Finding
 from xqueue_redis.scripts import Scripts
+from xqueue_redis.upkeep import Upkeep
 
 if TYPE_CHECKING:
+    from xqueue_redis.address import Address
     from xqueue_redis.settings import RedisSettings
 
 
@@ -26,6 +29,8 @@ class RedisBackend(Backend):
 
     def __init__(self, clock: Literal["server", "key"] = "server") -> None:
         self._scripts = Scripts(clock)
+        # A worker's heartbeats have a connection of their own, and tell those who do the upkeep.
+        self._upkeeps: WeakValueDictionary[tuple[Address, str], Upkeep] = WeakValueDictionary()
 
     @property
     def Settings(self) -> type[RedisSettings]:
@@ -69,10 +74,15 @@ class RedisBackend(Backend):
         from xqueue_redis.view import RedisView
 
         options = settings.options()
+        upkeep = self._upkeep(settings) if role is Role.WORKER else None
         async with opened(settings, self._scripts, tell=role is Role.WORKER) as link:
             yield Faces(
-                queue=RedisQueue(link, options),
+                queue=RedisQueue(link, options, upkeep=upkeep),
                 view=RedisView(link, options),
                 semaphore=RedisSemaphore(link, options),
                 notifier=RedisNotifier(link, options),
             )
+
+    def _upkeep(self, settings: RedisSettings) -> Upkeep:
+        place = (settings.address(), settings.namespace)
+        return self._upkeeps.setdefault(place, Upkeep())

@@ -35,6 +35,7 @@ from xqueue_redis.connection import RUN_ID
 from xqueue_redis.controlling import Controller
 from xqueue_redis.leasing import Leaser
 from xqueue_redis.outcomes import arguments
+from xqueue_redis.upkeep import LONGEST, Upkeep
 
 if TYPE_CHECKING:
     from xqueue_core.stored.options import StoredOptions
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("xqueue.redis")
 
+#: Seconds until upkeep is wanted again where nothing is known to be due before: what is put
+#: meanwhile may soon have waited too long.
+LOOK_AGAIN = 1.0
 #: Tasks or outcomes of one script: more would keep everybody else waiting.
 PORTION = 500
 
@@ -52,11 +56,22 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class RedisQueue(TaskQueue):
-    """A whole ``TaskQueue``, as scripts that check owner and token."""
+    """A whole ``TaskQueue``, as scripts that check owner and token.
+
+    Args:
+        upkeep: lets :meth:`maintain` do without the server while heartbeats, of whichever queue
+            that shares it, say that nothing is due.
+    """
 
     def __init__(
-        self, link: Link, options: StoredOptions, capabilities: Capabilities | None = None
+        self,
+        link: Link,
+        options: StoredOptions,
+        capabilities: Capabilities | None = None,
+        *,
+        upkeep: Upkeep | None = None,
     ) -> None:
+        self._upkeep = upkeep
         self._link = link
         self._options = options
         self._capabilities = capabilities or Capabilities(dedupe_horizon=options.dedupe_horizon)
@@ -114,7 +129,9 @@ class RedisQueue(TaskQueue):
                 f"worker {beat.worker} is pid {pid} on {host!r}, and alive: let every worker "
                 "make an id of its own"
             )
-        _, codes, paused, quiet, stop, now = answer
+        _, codes, paused, quiet, stop, now, due = answer
+        if self._upkeep is not None:
+            self._upkeep.heard(float(due) if due else None)
         return BeatReply(
             [_HOLDS[code] for code in codes],
             [lane.decode() for lane in paused],
@@ -129,9 +146,11 @@ class RedisQueue(TaskQueue):
 
     async def maintain(self, budget: float) -> float:
         """See :meth:`xqueue_core.abc.TaskQueue.maintain`."""
+        if self._upkeep is not None and (left := self._upkeep.left()) > 0:
+            return left
         until = time.monotonic() + budget
-        options = self._options
-        given = (options.event_retention, options.dedupe_horizon, options.client_retry)
+        options, longest = self._options, LOOK_AGAIN if self._upkeep is None else LONGEST
+        given = (options.event_retention, options.dedupe_horizon, options.client_retry, longest)
         while True:
             answer = await self._link.run("maintain", RUN_ID, *given)
             wanted, more, generation, *buried = answer
@@ -142,9 +161,16 @@ class RedisQueue(TaskQueue):
             for n in range(0, len(buried), 3):
                 _tell_of_death(buried[n].decode(), float(buried[n + 1]), buried[n + 2])
             if not more:
-                return float(wanted)
+                return self._wanted(float(wanted))
             if time.monotonic() >= until:
                 return 0.0
+
+    def _wanted(self, seconds: float) -> float:
+        """Upkeep was done, and is wanted again then: seconds until it is to be asked for."""
+        if self._upkeep is None:
+            return seconds
+        self._upkeep.done(seconds)
+        return self._upkeep.left()
 
     async def parked(self, lanes: Sequence[str], after: str | None, limit: int) -> Lines:
         """See :meth:`xqueue_core.abc.TaskQueue.parked`."""

@@ -5,8 +5,8 @@
 --         3: packed [worker, lease, heartbeat, answered, leaving, number, host, pid, started_at,
 --         [lane, ...]]  4: packed [[id, token, waits], ...], what it holds
 -- RETURN: ['ok', a code for each held one (0 lost, 1 kept, 2 cancel requested), paused lanes,
---         quiet (0, 1), stop (0, 1), time (text)], or ['taken', host, pid] if another worker of
---         this id lives
+--         quiet (0, 1), stop (0, 1), time (text), seconds until something in its lanes is due (text;
+--         '' if nothing is)], or ['taken', host, pid] if another worker of this id lives
 -- libs: base row place machine aside leases
 -- flags: allow-oom
 
@@ -48,6 +48,19 @@ local function verdicts(found)
   return codes
 end
 
+-- Seconds until a task that waits for its time, or not for ever, is to be seen to.
+local function due_next()
+  local at = tonumber(call('ZRANGE', P .. 'later', 0, 0, 'WITHSCORES')[2])
+  for _, lane in ipairs(lanes) do
+    local score_ = tonumber(call('ZRANGE', P .. 'expiring:' .. lane, 0, 0, 'WITHSCORES')[2])
+    if score_ and not lane_of(lane)[1] then
+      local expires = score_ + paused_for(lane, now)
+      at = math.min(at or expires, expires)
+    end
+  end
+  return at and format('%.6f', math.max(0, at - now)) or ''
+end
+
 local known = worker_of(name)
 if known and known[W.DEAD] then
   give_up(name, known) -- its tasks are being given away: then it begins anew
@@ -63,7 +76,7 @@ if leaving then
   hand_back(found, {}, math.huge, 'left')
   forget_worker(name)
   write()
-  return { 'ok', verdicts({}), {}, 0, 0, format('%.6f', now) }
+  return { 'ok', verdicts({}), {}, 0, 0, format('%.6f', now), '' }
 end
 
 local waiting, by_token = {}, {}
@@ -93,4 +106,4 @@ for _, lane in ipairs(lanes) do
 end
 write()
 return { 'ok', verdicts(found), paused_lanes, orders[1] and 1 or 0, orders[2] and 1 or 0,
-  format('%.6f', now) }
+  format('%.6f', now), due_next() }

@@ -3,7 +3,8 @@
 --
 -- KEYS: [1] {namespace}:meta
 -- ARGV: 1: the server's run id  2: seconds that events are kept  3: dedupe horizon  4: longest
---         time over which a client repeats a put (all in seconds)
+--         time over which a client repeats a put  5: longest time until it is wanted again (all in
+--         seconds)
 -- RETURN: [seconds until it is wanted again (text), 1 if there was more than a portion, the
 --         namespace's generation, name, lease, number of deliveries of each worker declared
 --         dead, ...]
@@ -102,7 +103,7 @@ write()
 reset()
 each_lane(lanes, expire_due)
 each_lane(lanes, expunge_due)
-local wanted, buried = reclaim(ARGV[1])
+local wanted, buried = reclaim(ARGV[1], tonumber(ARGV[5]))
 audit()
 repair()
 trim()

@@ -5,9 +5,6 @@ local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, S
   DEAD = 8, WAITING = 9, RUN = 10 }
 local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
--- Seconds until the next look where nothing is known to be due before: what is put meanwhile may
--- soon have waited too long.
-local LOOK_AGAIN = 1
 -- Most deliveries taken from one worker by one script.
 local PORTION = 1000
 
@@ -116,13 +113,13 @@ local function all_workers(run)
   return found
 end
 
--- Give up on workers whose lease has run out. Seconds until one might again, and whom: a list of
--- name, lease and number of deliveries.
-local function reclaim(run)
+-- Give up on workers whose lease has run out. Seconds until one might again, `longest` at most, and
+-- whom: a list of name, lease and number of deliveries.
+local function reclaim(run, longest)
   local workers = all_workers(run)
   local mark = unpacked(call('GET', P .. 'mark'))
   local judges = trusted(mark, workers, run)
-  local slowest, lease, wanted, buried = 0, 0, LOOK_AGAIN, {}
+  local slowest, lease, wanted, buried = 0, 0, longest, {}
   for _, worker in pairs(workers) do
     slowest = math.max(slowest, worker[W.HEARTBEAT])
     lease = math.max(lease, worker[W.LEASE])
