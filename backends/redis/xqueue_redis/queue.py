@@ -146,7 +146,7 @@ class RedisQueue(TaskQueue):
 
     async def maintain(self, budget: float) -> float:
         """See :meth:`xqueue_core.abc.TaskQueue.maintain`."""
-        if self._upkeep is not None and (left := self._upkeep.left()) > 0:
+        if self._upkeep is not None and (left := self._upkeep.spared()) > 0:
             return left
         until = time.monotonic() + budget
         options, longest = self._options, LOOK_AGAIN if self._upkeep is None else LONGEST
@@ -167,10 +167,7 @@ class RedisQueue(TaskQueue):
 
     def _wanted(self, seconds: float) -> float:
         """Upkeep was done, and is wanted again then: seconds until it is to be asked for."""
-        if self._upkeep is None:
-            return seconds
-        self._upkeep.done(seconds)
-        return self._upkeep.left()
+        return seconds if self._upkeep is None else self._upkeep.done(seconds)
 
     async def parked(self, lanes: Sequence[str], after: str | None, limit: int) -> Lines:
         """See :meth:`xqueue_core.abc.TaskQueue.parked`."""

@@ -10,6 +10,8 @@ from typing import Final
 EXPECTED: Final = 1.3
 #: Longest time between two upkeeps (seconds): a heartbeat does not see everything.
 LONGEST: Final = 2.5
+#: Seconds by which a loop may wake too early.
+EARLY: Final = 0.01
 
 
 class Upkeep:
@@ -21,12 +23,13 @@ class Upkeep:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._done = self._seen = self._due = float("-inf")
+        self._done = self._seen = self._due = self._told = float("-inf")
 
-    def done(self, wanted: float) -> None:
-        """It was done just now, and is wanted again in so many seconds."""
+    def done(self, wanted: float) -> float:
+        """It was done just now, and is wanted again in so many seconds: when to ask for it."""
         self._done = self._seen = self._clock()
         self._due = self._done + wanted
+        return self._left()
 
     def heard(self, due: float | None) -> None:
         """A heartbeat saw what is due next, in so many seconds; None: nothing waits."""
@@ -34,7 +37,14 @@ class Upkeep:
         if due is not None:
             self._due = min(self._due, self._seen + due)
 
-    def left(self) -> float:
-        """Seconds for which there is nothing to do; 0 if it is to be done, or looked for, now."""
-        until = min(self._due, self._seen + EXPECTED, self._done + LONGEST)
-        return max(0.0, until - self._clock())
+    def spared(self) -> float:
+        """Seconds for which there is nothing to do; 0 if it is to be done, or looked for, now.
+
+        Also 0 for who asks sooner than told: there must be a reason.
+        """
+        return self._left() if self._clock() >= self._told - EARLY else 0.0
+
+    def _left(self) -> float:
+        now = self._clock()
+        self._told = min(self._due, self._seen + EXPECTED, self._done + LONGEST)
+        return max(0.0, self._told - now)
