@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -147,7 +148,9 @@ async def test_it_waits_for_a_database_that_is_locked(url: str, log: Path) -> No
             assert "locked" in error(process.log())
         with worker(short, log, "--wait-for-broker", "1m") as process:
             await logged(process, WAITS)
+            await asyncio.sleep(1.0)
             lock.close()
             await logged(process, "serves")
+            assert process.log().count(": database /") == 1  # however often it was tried
             process.send()
             assert await process.ended() == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import click
@@ -32,6 +32,7 @@ class Broker:
         self.errors = list(errors)
         self.now = 1_000.0
         self._every = every
+        self.opened: Callable[[], None] = lambda: None
         self.app = XQueue("memory://")
         monkeypatch.setattr(self.app, "connect", self._connect)
         monkeypatch.setattr("xqueue_core.cli.awaiting.monotonic", lambda: self.now)
@@ -39,6 +40,7 @@ class Broker:
 
     @asynccontextmanager
     async def _connect(self, role: Role | None = None) -> AsyncIterator[None]:
+        self.opened()
         if self.errors:
             raise self.errors.pop(0)
         yield
@@ -68,6 +70,24 @@ def test_a_broker_that_answers_is_not_told_of(
     for longest in (None, 0.0, 5.0, math.inf):
         find_broker(Broker(monkeypatch, every=1.0).app, longest)
     assert not caplog.messages
+
+
+def test_a_line_of_the_broker_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though it is opened at each try, and twice by the worker; later the same line is another."""
+    broker = Broker(monkeypatch, *[Unavailable("no answer")] * 3, every=1.0)
+    own = logging.getLogger("xqueue.sqlite")
+    broker.opened = lambda: own.warning("database %s", "there")
+    find_broker(broker.app, math.inf)
+    for _ in range(2):
+        broker.opened()
+    assert caplog.messages.count("database there") == 1
+    for _ in range(2):
+        broker.opened()
+        own.warning("something else")
+    assert caplog.messages.count("database there") == 3
+    assert caplog.messages.count("something else") == 2
 
 
 @pytest.mark.parametrize("error", [Unavailable("no answer"), Unknown("no answer")])
