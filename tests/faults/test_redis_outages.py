@@ -47,7 +47,7 @@ async def stage(tmp_path: Path, server: Server) -> AsyncIterator[Scene]:
 async def test_a_worker_that_finds_no_server_says_so_and_ends(stage: Scene, server: Server) -> None:
     server.kill()
     with stage.worker() as worker:
-        assert await worker.ended(20.0) == 1
+        assert await worker.ended(20.0) == 69
         [error] = [line for line in worker.log().splitlines() if line.startswith("Error: ")]
         assert f"127.0.0.1:{server.port}" in error
         assert "see that the server runs" in error
@@ -245,7 +245,7 @@ async def test_a_supervisor_waits_for_a_server_that_is_not_there_yet(
     stage: Scene, server: Server
 ) -> None:
     server.kill()
-    with stage.worker("--processes", "2") as worker:
+    with stage.worker("--processes", "2", "--wait-for-broker") as worker:
         await stage.until("it tries", lambda: "see that the server runs" in worker.log())
         server.start()
         handles = await stage.submit_many([stage.handlers["nap"].call(0.0) for _ in range(5)])

@@ -15,6 +15,8 @@ from simulation.world import Report, simulate
 
 #: Violations of one schedule that are shown.
 SHOWN = 5
+#: Seconds between two lines that tell how far it is, on standard error.
+TOLD_EVERY = 30.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,16 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.sweep:
         return _sweep(options.sweep)
     seeds = range(options.seed, options.seed + options.count)
-    begun = time.monotonic()
+    begun = told = time.monotonic()
     digests: set[str] = set()
     bad = faults = tasks = 0
-    for report in run_many(seeds, options.processes, options.bug):
+    for done, report in enumerate(run_many(seeds, options.processes, options.bug), 1):
         digests.add(report.digest)
         faults += report.faults
         tasks += report.tasks
         if report.violations:
             bad += 1
             _show(report, options.bug)
+        if (now := time.monotonic()) - told >= TOLD_EVERY:
+            told = now
+            _tell(done, len(seeds), now - begun, bad)
     seconds = time.monotonic() - begun
     print(
         f"{len(seeds)} schedules ({faults} faults, {tasks} tasks, {len(digests)} distinct traces) "
@@ -62,6 +67,16 @@ def _show(report: Report, bug: str | None) -> None:
     print(
         f"    again: PYTHONPATH=tests {os.path.basename(sys.executable)} -m simulation "
         f"--replay {report.seed}{more}",
+        flush=True,
+    )
+
+
+def _tell(done: int, count: int, seconds: float, bad: int) -> None:
+    rate = done / seconds
+    print(
+        f"{done} of {count} schedules in {seconds:.0f} s, {rate:.1f} a second, about "
+        f"{(count - done) / rate:.0f} s to go; {bad} with violations",
+        file=sys.stderr,
         flush=True,
     )
 

@@ -30,6 +30,8 @@ class Code(IntEnum):
     TIMEOUT = 4
     #: The task's state does not allow it: it has ended already, or has not ended yet.
     STATE = 5
+    #: A worker has found no broker at its start (EX_UNAVAILABLE).
+    NO_BROKER = 69
     #: A worker process that must be replaced; its supervisor does so.
     REPLACE = 75
     #: Ctrl-C.
@@ -44,12 +46,17 @@ class WrongState(XQueueError):
     """The state does not allow it."""
 
 
+class NoBroker(XQueueError):
+    """No broker answered at a worker's start."""
+
+
 _CODES: tuple[tuple[type[BaseException], Code], ...] = (
     (NotFound, Code.NOT_FOUND),
     (NoDatabase, Code.NOT_FOUND),
     (ResultExpired, Code.NOT_FOUND),
     (UnknownType, Code.NOT_FOUND),
     (WrongState, Code.STATE),
+    (NoBroker, Code.NO_BROKER),
     (ConfigError, Code.USAGE),
     (InvalidResult, Code.ERROR),
     (InvalidTask, Code.USAGE),

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from xqueue_core.cli.exits import code_of
+from xqueue_core.cli.awaiting import find_broker
+from xqueue_core.cli.exits import NoBroker, code_of
 from xqueue_core.cli.loops import loops, run_on
 from xqueue_core.cli.signals import flush, heeded, leave
 from xqueue_core.cli.words import Mouth, Word
-from xqueue_core.errors import XQueueError
+from xqueue_core.errors import Unavailable, Unknown, XQueueError
 from xqueue_core.worker import Exit, Worker
 from xqueue_core.worker.lifespan import LAST_WORDS
 
@@ -39,19 +40,25 @@ def run(
     *,
     name: str | None,
     burst: bool,
+    longest: float | None = None,
     parent: Parent | None = None,
     mouth: Mouth,
 ) -> int:
     """Run a worker in this process until it ends; answers the exit code.
 
+    ``longest`` is how long it waits for a broker that does not answer at the start.
     ``parent`` is the watch on its supervisor, if it has one, which is told by ``mouth``.
 
     Does not return if code that cannot be stopped is left: the process then ends, or, without a
     supervisor and if it must be replaced, becomes a new one.
+
+    Raises NoBroker if none answered at the start.
     """
     loop = app.settings().loop
     busy, make = mouth.busy, loops(loop)
     worker = Worker(app, name=name, burst=burst, recycle=True, busy=busy, loop_factory=make)
+    if parent is None or longest is not None:  # else its supervisor has found it just now
+        find_broker(app, longest)  # before the app's lifespan is entered in vain
     handlers = _Handlers(worker, loop)
 
     with heeded(handlers.stop):
@@ -68,6 +75,8 @@ def run(
             # Code whose deliveries were given up must not run on beside those who get them next.
         if not worker.abandoned:
             handlers.join(LAST + worker.leaving)
+    if isinstance(worker.error, Unavailable | Unknown) and worker._life is None:
+        worker.error = NoBroker(str(worker.error))  # it went away again
     return _ended(worker, handlers, None if parent is None else mouth)
 
 

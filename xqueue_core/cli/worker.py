@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xqueue_core.cli.apps import check_shared, configure, find_app
+from xqueue_core.cli.awaiting import OPTION, MayWait, Wait, find_broker
 from xqueue_core.cli.completing import files
 from xqueue_core.cli.logs import configure_logging
 from xqueue_core.cli.params import DURATION
@@ -41,7 +42,7 @@ def _range(
     return found
 
 
-@click.command(short_help="Run tasks.")
+@click.command(cls=MayWait, short_help="Run tasks.")
 @click.argument("app", required=False, shell_complete=files)
 @click.option("--app", "named", shell_complete=files, help="The same as the argument.")
 @url_option
@@ -56,6 +57,12 @@ def _range(
 )
 @click.option("--grace", type=DURATION, help="How long tasks may take to finish at a stop.")
 @click.option("--name", help="The readable part of the worker's id.")
+@click.option(
+    OPTION,
+    type=Wait(),
+    metavar="[DURATION]",
+    help="Wait at the start until the broker answers, so long at most.",
+)
 @click.option("--burst", is_flag=True, help="End when nothing is left to do.")
 @click.option("--log-level", help="Least severe level logged.")
 @click.option("--json", "as_json", is_flag=True, help="Log lines of JSON.")
@@ -69,8 +76,12 @@ def worker(app: str | None, **flags: Any) -> None:
 
     With a range, slots or processes follow the load.
 
-    Exit codes: 0 stopped, 1 an error, 2 wrong usage or configuration, 75 the process must be
-    replaced because code in it cannot be stopped (without --processes it replaces itself).
+    A broker that does not answer at the start ends it, unless --wait-for-broker is given: without
+    a duration it waits for ever. What no wait would heal, as a wrong password, ends it at once.
+
+    Exit codes: 0 stopped, 1 an error, 2 wrong usage or configuration, 69 no broker at the start,
+    75 the process must be replaced because code in it cannot be stopped (without --processes it
+    replaces itself).
     """
     named = flags.pop("named")
     if None not in (app, named):
@@ -102,6 +113,7 @@ def _tell_unused(app: XQueue, *, supervised: bool) -> None:
 
 def _worker(app: str | None, flags: dict[str, Any], mouth: Mouth) -> int:
     name, burst, as_json = flags.pop("name"), flags.pop("burst"), flags.pop("as_json")
+    longest = flags.pop("wait_for_broker")
     parent = None
     if flags.pop("supervised"):
         from xqueue_core.cli.parent import Parent
@@ -127,7 +139,8 @@ def _worker(app: str | None, flags: dict[str, Any], mouth: Mouth) -> int:
         why = f"{settings.processes} processes would not see each other's tasks"
         check_shared(found, why, ", or --processes 1")
         loops(settings.loop)  # one that is missing would end every child
+        find_broker(found, longest)
         return supervise(settings.processes, settings.grace, settings.min_processes)
     from xqueue_core.cli.running import run
 
-    return run(found, name=name, burst=burst, parent=parent, mouth=mouth)
+    return run(found, name=name, burst=burst, longest=longest, parent=parent, mouth=mouth)

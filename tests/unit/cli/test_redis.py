@@ -99,7 +99,7 @@ def test_doctor_on_a_server_that_is_not_there(place: Place, nobody: str) -> None
 
 def test_a_worker_without_a_server_ends_and_says_why(place: Place, nobody: str) -> None:
     where = nobody.removeprefix("redis://")
-    refused("worker", "jobs.py", "--url", nobody, code=1, says=f"Redis at {where}: ")
+    refused("worker", "jobs.py", "--url", nobody, code=69, says=f"Redis at {where}: ")
 
 
 def test_a_submit_without_a_server_says_that_nothing_was_submitted(

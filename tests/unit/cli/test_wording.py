@@ -84,7 +84,11 @@ INTERFACE: list[tuple[str, set[str], set[str]]] = [
     ("task replay", parameters(Handle.replay), set()),
     ("task reschedule", parameters(Handle.reschedule), set()),
     ("task events", parameters(Handle.events), set()),
-    ("worker", parameters(Worker) | set(Settings.model_fields), {"supervised", "words_fd"}),
+    (
+        "worker",
+        parameters(Worker) | set(Settings.model_fields),
+        {"supervised", "words_fd", "wait_for_broker"},
+    ),
 ]
 
 

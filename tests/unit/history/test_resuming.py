@@ -45,11 +45,12 @@ def test_recovery_counts_from_the_end_of_an_outage_that_came_meanwhile() -> None
 @pytest.mark.parametrize(
     ("pid", "code", "at", "right"),
     [
-        (3, 1, 4.0, True),
-        (3, 1, 6.5, True),
-        (3, 1, 8.0, False),
+        (3, 69, 4.0, True),
+        (3, 69, 6.5, True),
+        (3, 69, 8.0, False),
+        (3, 1, 4.0, False),
         (3, 2, 4.0, False),
-        (1, 1, 4.0, False),
+        (1, 69, 4.0, False),
     ],
 )
 def test_a_worker_may_end_if_it_finds_no_broker_at_its_start(
