@@ -116,7 +116,7 @@ bench-limits: $(VENV)/.dev ## Measure what limits cost, with and without in turn
 
 .PHONY: bench-redis
 bench-redis: $(VENV)/.dev ## Measure Redis beside the raw client (ARGS=...)
-	$(RUN)/python -m benchmarks.on_redis $(ARGS)
+	PYTHONPATH=tests $(RUN)/python -m benchmarks.on_redis --server redis7 $(ARGS)
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/.dev ## Measure other task queues on the same Redis: an hour or two (ARGS=NAME ...)

@@ -35,9 +35,15 @@ def fault(task: Task, most: Capabilities, at: float) -> Fault | None:
     delay = task.delay if task.run_at is None else task.run_at - at
     if not delay <= most.max_delay:
         return InvalidTask(f"task {task.id}: due in {delay} s, beyond {most.max_delay} s")
-    for name in _DURATIONS:
-        if not (getattr(task, name) or 0.0) >= 0:
-            return InvalidTask(f"task {task.id}: {name} is {getattr(task, name)}, not 0 or more")
+    # Not one by one by their names: this is done for every task.
+    if not (
+        task.result_ttl >= 0
+        and task.failure_ttl >= 0
+        and (task.queue_timeout or 0.0) >= 0
+        and (task.process_timeout or 0.0) >= 0
+        and (task.unique_for or 0.0) >= 0
+    ):
+        return InvalidTask(f"task {task.id}: {_wrong_duration(task)}, not 0 or more")
     if task.max_retry < 0:
         return InvalidTask(f"task {task.id}: max_retry is {task.max_retry}, not 0 or more")
     if task.key_limit is not None and task.key_limit < 1:
@@ -48,6 +54,11 @@ def fault(task: Task, most: Capabilities, at: float) -> Fault | None:
             f"more than the {most.max_payload} allowed"
         )
     return None
+
+
+def _wrong_duration(task: Task) -> str:
+    wrong = next(name for name in _DURATIONS if not (getattr(task, name) or 0.0) >= 0)
+    return f"{wrong} is {getattr(task, wrong)}"
 
 
 def packed(task: Task, most: Capabilities, at: float) -> bytes | Fault:

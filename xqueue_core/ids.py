@@ -51,15 +51,11 @@ class Uuid7:
             self._lock, self._pid = threading.Lock(), os.getpid()
         with self._lock:
             self._last = stamp = max(self._last + 1, start)
-        number = (
-            (stamp >> _COUNTER_BITS) << 80
-            | 7 << 76
-            | (stamp & (1 << _COUNTER_BITS) - 1) << 64
-            | 2 << 62
-            | noise & (1 << _RANDOM_BITS) - 1
+        time, low = stamp >> _COUNTER_BITS, 2 << _RANDOM_BITS | noise & (1 << _RANDOM_BITS) - 1
+        return (
+            f"{time >> 16:08x}-{time & 0xFFFF:04x}-7{stamp & (1 << _COUNTER_BITS) - 1:03x}-"
+            f"{low >> 48:04x}-{low & 0xFFFF_FFFF_FFFF:012x}"
         )
-        text = f"{number:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 class Id(NamedTuple):

@@ -140,7 +140,7 @@ def _too_deep() -> InvalidTask:
 
 def _check_depth(data: bytes) -> None:
     """Refuse deep nesting before any recursive code sees it, at the cost of two counts."""
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    if len(data) <= MAX_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     brackets = _TEXT.sub(b"", data).translate(_AS_SQUARE, _NOT_BRACKETS)
     # Each round takes the innermost pairs away, all of them at once.

@@ -14,6 +14,8 @@ from benchmarks.on_redis.raw import ANSWERS, BODY, STREAM
 from benchmarks.on_redis.server import Server
 from benchmarks.programs import ProgramFailed, Run, run
 
+#: The module of the raw client's programs that run on event loops.
+ASYNCIO = "raw_asyncio"
 #: Seconds that one program may take.
 PATIENCE = 300
 
@@ -27,10 +29,15 @@ class Size:
     samples: int  # pick-ups
 
 
-def raw_program(server: Server, action: str, count: int) -> Run:
+def raw_command(server: Server, action: str, count: int, kind: str = "raw") -> list[str]:
+    """The command line of one of the raw client's programs, ``kind`` being its module."""
+    module = f"benchmarks.on_redis.{kind}"
+    return [sys.executable, "-m", module, action, server.url, str(count)]
+
+
+def raw_program(server: Server, action: str, count: int, kind: str = "raw") -> Run:
     """Run one of the raw client's programs."""
-    command = [sys.executable, "-m", "benchmarks.on_redis.raw", action, server.url, str(count)]
-    return run(command, ours.environ(server.url), PATIENCE)
+    return run(raw_command(server, action, count, kind), ours.environ(server.url), PATIENCE)
 
 
 def raw_round(server: Server, size: Size) -> dict[str, float]:
@@ -43,18 +50,28 @@ def raw_round(server: Server, size: Size) -> dict[str, float]:
     server.empty()
     single = raw_program(server, "single", size.single)
     server.empty()
+    on_a_loop = raw_program(server, "single", size.single, ASYNCIO)
+    server.empty()
+    waits = percentiles(raw_waits(server, size.samples))
+    server.empty()
+    waits_on_a_loop = percentiles(raw_waits_asyncio(server, size.samples))
     return {
         **phases(submit, single, drain, redis_us),
-        **percentiles(raw_waits(server, size.samples)),
+        "single (asyncio)": on_a_loop.rate,
+        "single cpu (asyncio)": on_a_loop.cpu_us,
+        **waits,
+        "p50 (asyncio)": waits_on_a_loop["p50"],
     }
 
 
 def phases(submit: Run, single: Run, drain: Run, redis_us: float) -> dict[str, float]:
-    """Rates, and CPU per task of the drain."""
+    """Rates, and CPU per task of each program."""
     return {
         "submit": submit.rate,
         "single": single.rate,
         "drain": drain.rate,
+        "submit cpu": submit.cpu_us,
+        "single cpu": single.cpu_us,
         "worker cpu": drain.cpu_us,
         "redis cpu": redis_us,
     }
@@ -62,7 +79,7 @@ def phases(submit: Run, single: Run, drain: Run, redis_us: float) -> dict[str, f
 
 def raw_waits(server: Server, samples: int) -> list[float]:
     """Milliseconds from before an XADD to the moment a blocked reader in another process has it."""
-    command = [sys.executable, "-m", "benchmarks.on_redis.raw", "clock", server.url, str(samples)]
+    command = raw_command(server, "clock", samples)
     reader = subprocess.Popen(command, env=ours.environ(server.url))
     waits = []
     try:
@@ -76,6 +93,17 @@ def raw_waits(server: Server, samples: int) -> list[float]:
         reader.terminate()
         reader.wait(timeout=60)
     return waits
+
+
+def raw_waits_asyncio(server: Server, samples: int) -> list[float]:
+    """The same where both ends are on event loops. Raises ProgramFailed if the program does."""
+    command = raw_command(server, "clock", samples, ASYNCIO)
+    reader = subprocess.Popen(command, env=ours.environ(server.url))
+    try:
+        return printed(raw_command(server, "waits", samples, ASYNCIO), server.url)
+    finally:
+        reader.terminate()
+        reader.wait(timeout=60)
 
 
 def answer(server: Server) -> int:
@@ -103,7 +131,11 @@ def our_round(server: Server, size: Size) -> dict[str, float]:
 
 def our_waits(url: str, samples: int) -> list[float]:
     """Milliseconds of each pick-up. Raises ProgramFailed if the program does."""
-    command = ours.program("clock", url, samples)
+    return printed(ours.program("clock", url, samples), url)
+
+
+def printed(command: list[str], url: str) -> list[float]:
+    """The numbers that a program prints. Raises ProgramFailed if the program does."""
     ended = subprocess.run(command, env=ours.environ(url), capture_output=True, text=True)
     if ended.returncode:
         raise ProgramFailed(ended.stderr[-2_000:])

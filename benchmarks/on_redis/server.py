@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -58,14 +59,14 @@ class Server:
 
 
 @contextmanager
-def server(url: str | None, persistence: str) -> Iterator[Server]:
-    """The given server, or one of our own on a free port.
+def server(url: str | None, persistence: str, kind: str | None = None) -> Iterator[Server]:
+    """The given server, or one of our own on a free port, of a ``kind`` that the tests know.
 
     Raises SystemExit if there is none, or the given one's database is not empty: it is emptied
     between the runs, so nobody's data may be in it.
     """
     if url is None:
-        with started(persistence) as url, connected(url, persistence) as found:
+        with started(persistence, kind) as url, connected(url, persistence) as found:
             yield found
     else:
         with connected(url, "as given") as found:
@@ -87,16 +88,16 @@ def connected(url: str, persistence: str) -> Iterator[Server]:
 
 
 @contextmanager
-def started(persistence: str) -> Iterator[str]:
-    """Start ``redis-server`` from the path, on this host alone; its URL."""
-    program = shutil.which("redis-server")
-    if program is None:
-        raise SystemExit("no redis-server in the path; install one, or name one: --url redis://...")
+def started(persistence: str, kind: str | None = None) -> Iterator[str]:
+    """Start a server on this host alone; its URL."""
+    program, environment = executable(kind)
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         place = ("--bind", "127.0.0.1", "--port", str(port), "--dir", folder)
         process = subprocess.Popen(
-            [program, *place, *PERSISTENCE[persistence]], stdout=subprocess.DEVNULL
+            [program, *place, *PERSISTENCE[persistence]],
+            stdout=subprocess.DEVNULL,
+            env=environment,
         )
         try:
             answers(url := f"redis://127.0.0.1:{port}/0")
@@ -104,6 +105,28 @@ def started(persistence: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=60)
+
+
+def executable(kind: str | None) -> tuple[str, Mapping[str, str]]:
+    """The server's program and its environment: of this kind, as the tests have it, fetched if
+    need be; or ``redis-server`` from the path. Raises SystemExit if there is none.
+    """
+    if kind is None:
+        if (found := shutil.which("redis-server")) is not None:
+            return found, os.environ
+        raise SystemExit(
+            "no redis-server in the path: install one, have one fetched by --server redis7, or "
+            "name one: --url redis://..."
+        )
+    try:
+        from services import program
+
+        return str((fetched := program(kind)).path), fetched.environment
+    except ModuleNotFoundError as error:
+        text = "the tests are not in the path: run it as `make bench-redis` does, PYTHONPATH=tests"
+        raise SystemExit(text) from error
+    except (RuntimeError, ValueError) as error:
+        raise SystemExit(str(error)) from error
 
 
 def free_port() -> int:

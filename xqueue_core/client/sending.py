@@ -290,7 +290,9 @@ def refusal(task: Task, connection: Connection) -> XQueueError | None:
     return None
 
 
-def _needs(task: Task) -> list[tuple[Ability, str]]:
+def _needs(task: Task) -> Sequence[tuple[Ability, str]]:
+    if not (task.priority or task.delay or task.unique_key or task.key) and task.run_at is None:
+        return ()  # as nearly all are
     wanted = (
         (Ability.PRIORITY, "priority", task.priority),
         (Ability.DELAY, "delay", task.delay),

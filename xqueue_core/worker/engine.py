@@ -177,7 +177,7 @@ class Engine:
             self._take(delivery)
         full = len(leased.deliveries) >= asked.limit
         if asked.limit:
-            self.more = full
+            self.more = full and asked.whole
         for want in asked.wants:
             if self.limiter.limited(want.lane):
                 self.limiter.leased(want.lane, want.limit, per_lane.get(want.lane, 0), full)

@@ -26,17 +26,22 @@ logger = logging.getLogger("xqueue.worker")
 LINGER = 0.1
 LONGEST = 0.005
 
+#: A call brings half of all that there may be here, so that some run while the broker gets others:
+#: else the two wait for each other in turn. Fewer than this would make each task dear.
+FEW = 32
+
 #: Kinds of which fewer can run than there are slots.
 SCARCE = (Kind.THREAD, Kind.PROCESS)
 
 
 @dataclass(slots=True, frozen=True)
 class Asked:
-    """One call of ``lease``: for what, and how long it may wait."""
+    """One call of ``lease``: for what, how long it may wait, and whether for all the room."""
 
     wants: list[Want]
     limit: int
     wait: float
+    whole: bool = True
 
     @property
     def most(self) -> int:
@@ -107,6 +112,11 @@ class Fetcher:
         return max(1, self._desk.prefetch // 2)
 
     @property
+    def _largest(self) -> int:
+        """How many one call may bring."""
+        return max(FEW, (self._desk.slots + self._desk.prefetch + 1) // 2)
+
+    @property
     def answered(self) -> int:
         """The highest call number whose answer is here."""
         return self._number - 1 if self._unanswered else self._number
@@ -150,8 +160,13 @@ class Fetcher:
             leased = await self._ask(asked)
             if leased is not None:
                 self._arrived(asked, leased)
-                if len(leased.deliveries) >= asked.most > self._least:
+                full = len(leased.deliveries) >= asked.most > self._least
+                if full and not self._ample(asked):
                     await self._linger(self._tools.clock() - begun)
+
+    def _ample(self, asked: Asked) -> bool:
+        """True if what room is left is worth a call at once; more permits would come later."""
+        return asked.most == asked.limit and 2 * self._desk.room >= self._largest
 
     async def _linger(self, taken: float) -> None:
         """Give short tasks the time to end: the more a call brings, the cheaper each task is.
@@ -181,7 +196,9 @@ class Fetcher:
             return nothing
         # With permits in hand the answer is wanted at once: idle permits keep others out.
         eager = any(want.limit and self._limiter.limited(want.lane) for want in wants)
-        return Asked(wants, self._desk.room, 0.0 if eager else self._wait)
+        room, largest = self._desk.room, self._largest
+        wait = 0.0 if eager else self._wait
+        return Asked(wants, min(room, largest), wait, whole=room <= largest)
 
     def _wants(self) -> list[Want]:
         room = self._desk.room

@@ -21,20 +21,18 @@ from xqueue_core.calls import (
     Leased,
     Line,
     Lines,
-    Put,
     Settle,
     Settled,
     Verdict,
     Want,
 )
-from xqueue_core.checks import packed
 from xqueue_core.errors import Refused, Unavailable, Unknown, WorkerIdTaken
 from xqueue_core.task import Task
-from xqueue_redis import rows
 from xqueue_redis.connection import RUN_ID
 from xqueue_redis.controlling import Controller
 from xqueue_redis.leasing import Leaser
 from xqueue_redis.outcomes import arguments
+from xqueue_redis.putting import Putter
 from xqueue_redis.upkeep import LONGEST, Upkeep
 
 if TYPE_CHECKING:
@@ -46,7 +44,7 @@ logger = logging.getLogger("xqueue.redis")
 #: Seconds until upkeep is wanted again where nothing is known to be due before: what is put
 #: meanwhile may soon have waited too long.
 LOOK_AGAIN = 1.0
-#: Tasks or outcomes of one script: more would keep everybody else waiting.
+#: Outcomes of one script: more would keep everybody else waiting.
 PORTION = 500
 
 _SETTLED = (Settled.LOST, Settled.REPEATED, Settled.APPLIED)
@@ -76,27 +74,14 @@ class RedisQueue(TaskQueue):
         self._options = options
         self._capabilities = capabilities or Capabilities(dedupe_horizon=options.dedupe_horizon)
         self._generation: bytes | None = None  # of the namespace, as it was last maintained
+        self._putter = Putter(self._run, self._capabilities)
         self._leaser = Leaser(link)
         self._controller = Controller(link, options, self._capabilities)
 
     async def put(self, tasks: Sequence[Task]) -> Sequence[Accepted]:
         """See :meth:`xqueue_core.abc.TaskQueue.put`."""
-        answers: list[Accepted] = [Accepted(Put.NEW)] * len(tasks)
         at = await self._now() if any(task.run_at is not None for task in tasks) else 0.0
-        sound: list[tuple[int, bytes]] = []
-        for i, task in enumerate(tasks):
-            raw = packed(task, self._capabilities, at)
-            if isinstance(raw, bytes):
-                sound.append((i, raw))
-            else:
-                answers[i] = Accepted(Put.REJECTED, error=raw)
-        for n, part in enumerate(_portions(sound)):
-            given = [one for i, raw in part for one in _put_arguments(tasks[i], raw)]
-            originals = await self._run("put", *given, begun=n > 0)
-            for (i, _), of in zip(part, originals, strict=True):
-                if of:
-                    answers[i] = Accepted(Put.DUPLICATE, of=of.decode())
-        return answers
+        return await self._putter.put(tasks, at)
 
     async def lease(
         self, wants: Sequence[Want], limit: int, call: int, worker: str, wait: float
@@ -208,22 +193,6 @@ class RedisQueue(TaskQueue):
 def _portions(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
     for n in range(0, len(items), PORTION):
         yield items[n : n + PORTION]
-
-
-def _put_arguments(task: Task, raw: bytes) -> tuple[str | bytes, ...]:
-    """What the script is given of a task."""
-    extra: bytes = b""
-    if task.delay or task.run_at is not None or task.unique_for is not None or task.slot:
-        slot = task.slot
-        extra = _encode(
-            (
-                task.delay,
-                -1 if task.run_at is None else max(0.0, task.run_at),
-                -1 if task.unique_for is None else task.unique_for,
-                *(("", 0, 0) if slot is None else (slot.schedule, slot.version, slot.at)),
-            )
-        )
-    return task.id, rows.fresh(task), raw, extra
 
 
 def _tell_of_death(worker: str, lease: float, held: int) -> None:

@@ -77,17 +77,29 @@ _BLANK = (
     *(State.PENDING, 0, 0, 0, 0, 0, 0, 0, 0, 0, "", 0, 0, False, 0, "", "", "", 0, "", 0, ""),
     *((), (), "", False),
 )
+#: How every fresh row begins: as an array of all its values, with those of them.
+_BEGUN = b"\xdc\x00\x26" + b"".join(map(_encode, _BLANK))
 
 
 def fresh(task: Task) -> bytes:
     """The row of a task that is about to be accepted, for a script to fill in."""
     timeout = -1.0 if task.queue_timeout is None else task.queue_timeout
     envelope = (
-        *(task.lane, task.priority, task.max_retry, timeout, task.key or "", task.key is not None),
-        *(task.unique_key or "", task.remember, _finite(task.result_ttl)),
-        *(_finite(task.failure_ttl), task.readable, ""),
+        task.lane,
+        task.priority,
+        task.max_retry,
+        timeout,
+        task.key or "",
+        task.key is not None,
+        task.unique_key or "",
+        task.remember,
+        _finite(task.result_ttl),
+        _finite(task.failure_ttl),
+        task.readable,
+        "",
     )
-    return _encode((*_BLANK, *envelope))
+    # Of the array's 12 values, without the byte that says how many there are.
+    return _BEGUN + _encode(envelope)[1:]
 
 
 def read(packed: bytes) -> Row:

@@ -81,3 +81,11 @@ def test_without_a_server_there_is_a_way_out(monkeypatch: pytest.MonkeyPatch) ->
         server.server(None, "none"),
     ):
         pass
+
+
+def test_a_kind_that_there_is_not_says_which_there_are() -> None:
+    with (
+        pytest.raises(SystemExit, match="redis7"),
+        server.server(None, "none", "redis1"),
+    ):
+        pass
