@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from xqueue_core.cli.awaiting import find_broker
+from xqueue_core.cli.awaiting import OPTION, find_broker
 from xqueue_core.cli.exits import NoBroker, code_of
 from xqueue_core.cli.loops import loops, run_on
 from xqueue_core.cli.signals import flush, heeded, leave
@@ -57,7 +57,7 @@ def run(
     loop = app.settings().loop
     busy, make = mouth.busy, loops(loop)
     worker = Worker(app, name=name, burst=burst, recycle=True, busy=busy, loop_factory=make)
-    if parent is None or longest is not None:  # else its supervisor has found it just now
+    if longest is not None:
         find_broker(app, longest)  # before the app's lifespan is entered in vain
     handlers = _Handlers(worker, loop)
 
@@ -76,7 +76,8 @@ def run(
         if not worker.abandoned:
             handlers.join(LAST + worker.leaving)
     if isinstance(worker.error, Unavailable | Unknown) and worker._life is None:
-        worker.error = NoBroker(str(worker.error))  # it went away again
+        hint = f" ({OPTION} waits for it)" if parent is None and longest is None else ""
+        worker.error = NoBroker(f"{worker.error}{hint}")
     return _ended(worker, handlers, None if parent is None else mouth)
 
 
