@@ -8,21 +8,10 @@
 -- libs: base row place machine aside choice
 -- flags: allow-oom
 
-local worker, number, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local wants = unpack_(ARGV[4])
+local worker, number, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]) --@call
+local envelopes, heads = {}, {} --@call
 -- Looks at tasks that turn out not to be there, or to have waited too long.
 local ROUNDS = 10
-
-local registered = unpacked(call('HGET', P .. 'workers', worker))
-if not registered or registered[8] then
-  return { 'lost' }
-end
-local turn = unpacked(call('HGET', P .. 'turns', worker)) or { 0, '', {} }
-if number < turn[1] then
-  return { 'old', whole(turn[1]) }
-end
-
-local envelopes, heads = {}, {}
 
 local function deliver(id, row, envelope)
   envelopes[#envelopes + 1] = envelope
@@ -83,13 +72,21 @@ local function promote_due()
   end
 end
 
--- -- the call ------------------------------------------------------------------------------------
+--@main
 
+local registered = unpacked(call('HGET', P .. 'workers', worker))
+if not registered or registered[8] then
+  return { 'lost' }
+end
+local turn = unpacked(call('HGET', P .. 'turns', worker)) or { 0, '', {} }
+if number < turn[1] then
+  return { 'old', whole(turn[1]) }
+end
 if number == turn[1] and answered_before() then
   return { 'ok', '', envelopes, pack(heads), {} }
 end
 promote_due()
-local open, told = {}, {}
+local open, told, wants = {}, {}, unpack_(ARGV[4])
 for _, want in ipairs(wants) do
   if not lane_of(want[1])[1] then
     if want[2] > 0 then

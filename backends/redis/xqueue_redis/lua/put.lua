@@ -7,8 +7,7 @@
 -- RETURN: for each task '' if it was accepted, else the id of the task that stands in its place
 -- libs: base row place machine standing
 
-local answers = {}
-local lanes_known = {}
+local lanes_known = {} --@call
 local PLAIN = { 0, -1, -1, '', 0, 0 }
 
 -- The task that an id that is taken stands for.
@@ -92,6 +91,9 @@ local function put(id, row, envelope, extra, nth)
   return ''
 end
 
+--@main
+
+local answers = {}
 for i = 1, #ARGV, 4 do
   local extra = ARGV[i + 3] ~= '' and unpack_(ARGV[i + 3]) or PLAIN
   local n = #answers

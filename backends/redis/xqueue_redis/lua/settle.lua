@@ -38,6 +38,8 @@ function readers.parked(kind)
   return { kind = kind }
 end
 
+--@main
+
 local answers = {}
 for i = 1, #ARGV, 5 do
   local id, token, kind = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]

@@ -5,15 +5,16 @@
 
 local GROUP, CONSUMER = 'x', 'x'
 
-local tasks = {} -- id -> row
-local changed = {} -- ids whose rows are to be written, in order
-local dirty = {}
-local fields = {} -- id -> { field, value, ... } to write beside the row
-local gone_fields = {} -- id -> { field, ... } to remove
-local scores = {} -- key of a zset -> member -> score, or false to remove it
-local holds = {} -- key of a hash of what a worker holds -> id -> value, or false
-local ended = {} -- key of a stream -> entries to acknowledge and delete
-local lines_touched = {} -- member of `lines` -> key of that line
+-- `tasks`: id -> row; `changed`: ids whose rows are to be written, in order, and as a set.
+local tasks, changed, dirty = {}, {}, {} --@call
+-- id -> { field, value, ... } to write beside the row, and { field, ... } to remove.
+local fields, gone_fields = {}, {} --@call
+-- `scores`: key of a zset -> member -> score, or false to remove it. `holds`: key of a hash of what
+-- a worker holds -> id -> value, or false.
+local scores, holds = {}, {} --@call
+-- `ended`: key of a stream -> entries to acknowledge and delete. `lines_touched`: member of `lines`
+-- -> key of that line.
+local ended, lines_touched = {}, {} --@call
 
 local function stream_key(lane, level)
   return P .. 'r:' .. lane .. ':' .. whole(level)

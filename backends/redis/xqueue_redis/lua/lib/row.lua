@@ -16,7 +16,7 @@ local A = { ENDED_AT = 5, HOW = 6, REASON = 7, ERROR = 8 }
 
 local FINAL = { success = true, failed = true, canceled = true, timeout = true }
 
-local task_keys = {}
+local task_keys = {} --@call
 
 local function task_key(id)
   local key = task_keys[id]
@@ -70,7 +70,7 @@ end
 
 -- -- lanes ---------------------------------------------------------------------------------------
 
-local lanes_seen = {}
+local lanes_seen = {} --@call
 
 -- A lane: whether it is paused, for how long it was before, and since when it is.
 local function lane_of(name)
