@@ -5,7 +5,7 @@
 -- "{namespace}:meta" without "meta"
 local P = string.sub(KEYS[1], 1, -5) --@call
 -- A library sees none of these while it is loaded.
-local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack --@call
+local pack, unpack_, unpack_limit = cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit --@call
 local format = string.format --@call
 
 local function clock()
@@ -30,7 +30,7 @@ end
 
 -- A whole number as text: tostring() would round it beyond 14 digits.
 local function whole(n)
-  return format('%.0f', n)
+  return format('%d', n)
 end
 
 local function micros(at)
