@@ -13,8 +13,7 @@ from xqueue_redis.wire import Wire
 
 #: How often a library is loaded for one call: somebody may flush them all just then.
 _LOADS: Final = 3
-#: How servers say that they have no such function, and that they have the library already.
-_MISSING: Final = "Function not found"
+#: How servers say that they have a library already.
 _THERE: Final = "already exists"
 #: A library is data. Where none may be changed, scripts that only read, or make room, go on.
 _NO_CHANGE: Final = {"OOM", "READONLY", "MISCONF", "NOREPLICAS"}
@@ -41,7 +40,7 @@ async def run(wire: Wire, way: Way, script: Script, key: str, given: Sequence[An
         try:
             return await wire.ask(*command)
         except ResponseError as error:
-            if _MISSING not in str(error):
+            if error_code(error) != "NOSCRIPT":
                 raise
         way.sent = False  # it did not run
         if not await _loaded(wire, script):
@@ -57,7 +56,7 @@ async def may_run(wire: Wire, key: str) -> None:
         try:
             await wire.ask(*command)
         except ResponseError as error:
-            if error_code(error) not in {"", *_NO_CHANGE}:
+            if error_code(error) not in {"", "NOSCRIPT", *_NO_CHANGE}:
                 raise
 
 

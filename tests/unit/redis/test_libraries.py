@@ -18,9 +18,11 @@ from xqueue_core.calls import Beat, Put, Settle, Settled, Want
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.task import Success, Task
 from xqueue_redis.address import Address
+from xqueue_redis.calling import Way, run
 from xqueue_redis.connection import Link
+from xqueue_redis.failures import error_code
 from xqueue_redis.queue import RedisQueue
-from xqueue_redis.scripts import CALL, MAIN, Scripts, header, names, source
+from xqueue_redis.scripts import CALL, MAIN, Scripts, assembled, header, names, source
 
 #: A declaration outside of functions: the names, and what they are set to.
 _DECLARED = re.compile(r"^local (?!function)([\w, ]+?)(?: = (.*))?$", re.MULTILINE)
@@ -202,3 +204,38 @@ async def test_where_no_change_is_taken_a_library_is_a_script(server: services.S
             await link.command("CONFIG", "SET", "maxmemory", "0")
         assert await link.command("FUNCTION", "LIST") == []
         assert await link.run("count") == 1
+
+
+class Forgetful:
+    """In place of a connection: to a server that forgets what it is told."""
+
+    def __init__(self, answer: str) -> None:
+        self.asked: list[str] = []
+        self.answer = answer
+
+    async def ask(self, *command: Any) -> Any:
+        self.asked.append(" ".join(command[:2]) if command[0] != "FCALL" else "FCALL")
+        if command[0] == "FCALL":
+            raise ResponseError("Function not found")
+        if command[0] == "FUNCTION" and self.answer:
+            raise ResponseError(self.answer)
+        return b"loaded"
+
+
+@pytest.mark.parametrize("answer", ["", "Library 'xqueue_one' already exists"])
+async def test_a_library_is_loaded_three_times_at_most(answer: str) -> None:
+    wire: Any = Forgetful(answer)
+    way = Way()
+    with pytest.raises(ResponseError) as caught:
+        await run(wire, way, assembled("one", ["return 1"]), "{x}:meta", ["a"])
+    assert error_code(caught.value) == "NOSCRIPT"
+    assert wire.asked == ["FCALL", *["FUNCTION LOAD", "FCALL"] * 3]
+
+
+async def test_a_library_that_cannot_be_loaded_is_told() -> None:
+    wire: Any = Forgetful("Error compiling function")
+    way = Way()
+    with pytest.raises(ResponseError, match="compiling"):
+        await run(wire, way, assembled("one", ["return 1"]), "{x}:meta", [])
+    assert wire.asked == ["FCALL", "FUNCTION LOAD"]
+    assert not way.sent

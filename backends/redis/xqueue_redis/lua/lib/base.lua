@@ -159,8 +159,12 @@ local function finish()
   for lane, n in pairs(rung) do
     local key = P .. 'wake:' .. lane
     local there = call('LLEN', key)
-    for _ = 1, math.min(n, TOKENS - there) do
-      call('RPUSH', key, '1')
+    local tokens = {}
+    for i = 1, math.min(n, TOKENS - there) do
+      tokens[i] = '1'
+    end
+    if #tokens > 0 then
+      call('RPUSH', key, unpack(tokens))
     end
   end
 end
