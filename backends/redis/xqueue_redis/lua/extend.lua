@@ -11,7 +11,7 @@
 -- flags: allow-oom
 
 local told, held = unpack_(ARGV[3]), unpack_(ARGV[4]) --@call
-local name, host, pid, started_at = told[1], told[7], told[8], told[9] --@call
+local name, host, pid, started_at, lanes = told[1], told[7], told[8], told[9], told[10] --@call
 
 local function another(known)
   return known[W.STARTED_AT] ~= 0 and started_at ~= 0 and (known[W.HOST] ~= host
@@ -50,7 +50,7 @@ end
 --@main
 
 local run, lease_, heartbeat, answered, leaving = ARGV[1], told[2], told[3], told[4], told[5]
-local number, lanes = told[6], told[10]
+local number = told[6]
 local known = worker_of(name)
 if known and known[W.DEAD] then
   give_up(name, known) -- its tasks are being given away: then it begins anew
