@@ -35,16 +35,17 @@ def server(request: pytest.FixtureRequest) -> Iterator[services.Server]:
         yield server
 
 
-class Plain(Scripts):
-    """The scripts, but that each row is packed."""
+class Other(Scripts):
+    """The scripts, but that rows are made in another way."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: str) -> None:
         super().__init__("key")
+        self.way = way
 
     def get(self, name: str) -> Script:
         own = scripts.source(name)
         libs = [scripts.source(f"lib/{lib}") for lib in header(own)["libs"].split()]
-        parts = [text.replace(_SHORT, "pack(row)") for text in libs]
+        parts = [text.replace(_SHORT, self.way) for text in libs]
         parts = [scripts._with_test_clock(text) for text in parts]
         return assembled(name, [*parts, own], header(own).get("flags", ""))
 
@@ -135,7 +136,7 @@ async def test_they_say_what_packed_rows_say(server: services.Server, worker: st
     name = f"{len(worker)}"
     async with (
         space(server, f"short{name}", Scripts("key"), worker) as short,
-        space(server, f"plain{name}", Plain(), worker) as plain,
+        space(server, f"plain{name}", Other("pack(row)"), worker) as plain,
     ):
         await story(short)
         await story(plain)
@@ -144,6 +145,18 @@ async def test_they_say_what_packed_rows_say(server: services.Server, worker: st
     for ours, theirs in zip(short.seen, plain.seen, strict=True):
         assert ours == theirs
     assert {row.state for row in short.seen[-1].values()} >= {"success", "canceled"}
+
+
+async def test_those_that_most_rows_are_need_no_packing(server: services.Server) -> None:
+    own = Other("ready_bytes[id] or error('it was packed')")
+    async with space(server, "most", own, "w") as one:
+        await one.at(NOW)
+        await one.queue.put([Task(id=f"t:{n}", lane="l") for n in range(3)])
+        await one.at(NOW + 1)
+        held = await one.take()
+        await one.queue.settle([Settle(id, token, Success()) for id, token in held.items()])
+        await one.look()
+        assert [row.state for row in one.seen[-1].values()] == ["success"] * 3
 
 
 async def test_the_number_of_a_rows_last_event_grows_out_of_a_byte(
