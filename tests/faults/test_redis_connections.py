@@ -56,7 +56,7 @@ async def test_a_script_gets_its_arguments_as_bytes(server: Server) -> None:
 async def test_scripts_that_the_server_forgot_are_loaded_again(server: Server) -> None:
     async with linked(server, namespace="forgetful") as link:
         assert await count(link) == 1
-        await link.command("SCRIPT", "FLUSH")
+        await link.command("FUNCTION", "FLUSH")
         assert [await count(link) for _ in range(3)] == [2, 3, 4]
 
 
@@ -208,7 +208,7 @@ async def test_an_answer_that_is_lost_is_unknown(server: Server) -> None:
         linked(f"redis://127.0.0.1:{proxy.address[1]}", namespace="lost") as link,
     ):
         assert await count(link) == 1
-        async with proxy.drop_reply(b"EVALSHA"):
+        async with proxy.drop_reply(b"FCALL"):
             with pytest.raises(Unknown):
                 await count(link)
         assert await count(link) == 3  # once, and not again by itself

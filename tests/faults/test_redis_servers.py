@@ -244,7 +244,7 @@ async def test_doctor_finds_nothing_wrong_and_makes_nothing(least: Server) -> No
     assert found["rights"].detail == "every command in use"
     assert list(found) == [
         *("server", "replica", "eviction", "persistence", "fsync", "memory"),
-        *("server clock", "scripts", "rights", "connections", "namespace"),
+        *("server clock", "scripts", "rights", "connections", "libraries", "namespace"),
     ]
 
 
@@ -264,6 +264,18 @@ async def test_doctor_names_the_rights_that_are_missing() -> None:
         found = await examined(server)
         assert found["rights"].level is Level.ERROR
         assert found["rights"].detail == "may not: hset, xreadgroup"
+
+
+async def test_doctor_names_libraries_of_other_versions(server: Server) -> None:
+    old = "#!lua name=xqueue_put_00000000\nredis.register_function('old', function() end)"
+    async with linked(server) as link:
+        assert await link.command("FUNCTION", "LOAD", old) == b"xqueue_put_00000000"
+        found = (await examined(server))["libraries"]
+        assert found.level is Level.WARNING
+        assert found.detail.endswith("xqueue_put_00000000")
+        assert "FUNCTION DELETE" in found.advice
+        await link.command("FUNCTION", "FLUSH")
+    assert (await examined(server))["libraries"].level is Level.OK
 
 
 async def test_doctor_says_why_it_cannot_get_in(server: Server) -> None:

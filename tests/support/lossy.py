@@ -34,7 +34,7 @@ class Lossy:
     def __init__(self, proxy: Proxy, faces: Faces, script: str) -> None:
         self.faces = faces
         self._proxy = proxy
-        self._digest = Scripts().get(script).digest.encode()
+        self._function = Scripts().get(script).function.encode()
 
     @property
     def link(self) -> Any:
@@ -44,7 +44,7 @@ class Lossy:
 
     async def lost(self, call: Callable[[], Awaitable[R]]) -> R:
         """The server carries it out, and its answer does not arrive."""
-        async with self._proxy.drop_reply(self._digest) as drop:
+        async with self._proxy.drop_reply(self._function) as drop:
             await _fails(call, Unknown)
             assert drop.happened
         return await call()
@@ -80,7 +80,7 @@ async def load(server: Server) -> None:
     """Load all scripts, so that an answer that gets lost is the script's own."""
     async with linked(server) as link:
         for name in names():
-            await link.command("SCRIPT", "LOAD", Scripts().get(name).text)
+            await link.command("FUNCTION", "LOAD", "REPLACE", Scripts().get(name).library)
 
 
 async def submitted(net: Lossy, *ids: str, **options: Any) -> None:

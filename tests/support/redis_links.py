@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,19 +12,19 @@ from services import Server
 from xqueue_core.settings import Settings, backend_settings
 from xqueue_redis.connection import Link
 from xqueue_redis.opening import opened
-from xqueue_redis.scripts import Script, Scripts
+from xqueue_redis.scripts import Script, Scripts, assembled, header
 from xqueue_redis.settings import RedisSettings
 
 #: What servers for tests lack, and tests do not mind.
 ALLOWED = ("persistence",)
 #: Scripts of which each answers something else.
 TEXTS = {
-    "echo": "#!lua\nreturn ARGV",
-    "count": "#!lua\nreturn redis.call('HINCRBY', KEYS[1], 'counter', 1)",
-    "forbidden": "#!lua\nreturn redis.call('KEYS', '*')",
-    "refuse": "#!lua\nreturn redis.error_reply('XQ FULL there is no room')",
-    "broken": "#!lua\nreturn nothing.here",
-    "drain": "#!lua flags=allow-oom\nreturn redis.call('HDEL', KEYS[1], 'counter')",
+    "echo": "return ARGV",
+    "count": "return redis.call('HINCRBY', KEYS[1], 'counter', 1)",
+    "forbidden": "return redis.call('KEYS', '*')",
+    "refuse": "return redis.error_reply('XQ FULL there is no room')",
+    "broken": "return nothing.here",
+    "drain": "-- flags: allow-oom\nreturn redis.call('HDEL', KEYS[1], 'counter')",
 }
 
 
@@ -34,7 +33,7 @@ class Given(Scripts):
 
     def get(self, name: str) -> Script:
         text = TEXTS[name]
-        return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+        return assembled(name, [text], header(text).get("flags", ""))
 
 
 async def command(server: Server, *words: Any) -> Any:

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from xqueue_core.errors import Refused, XQueueError
+from xqueue_redis import calling
 from xqueue_redis.address import Address
+from xqueue_redis.calling import Way
 from xqueue_redis.failures import error_code, failure, silence
 from xqueue_redis.keeping import Keeping
 from xqueue_redis.pool import Pool
@@ -22,22 +24,11 @@ from xqueue_redis.wire import Wire, dial
 RUN_ID: Final = object()
 #: Connections for calls; most of the time one is in use.
 _CALLING: Final = 4
-#: How often a script is loaded for one call: somebody may flush them all just then.
-_LOADS: Final = 3
 #: Connections for blocking reads that are kept while nobody reads.
 _RESTING: Final = 4
 
 # Answers after which the server is not to be asked again over the same connection.
 _ELSEWHERE: Final = {"READONLY", "MASTERDOWN", "UNBLOCKED", "LOADING", "NOAUTH"}
-
-
-class _Way:
-    """How far a call has come."""
-
-    __slots__ = ("sent",)
-
-    def __init__(self) -> None:
-        self.sent = False
 
 
 class Link:
@@ -102,20 +93,20 @@ class Link:
         """
         script = self._scripts.get(name)
 
-        async def call(wire: Wire, way: _Way) -> Any:
+        async def call(wire: Wire, way: Way) -> Any:
             given = [wire.run_id if one is RUN_ID else one for one in arguments]
-            command = ("EVALSHA", script.digest, 1, self._meta, *given)
-            for _ in range(_LOADS):
-                way.sent = True
-                try:
-                    return await wire.ask(*command)
-                except NoScriptError:
-                    way.sent = False  # it did not run
-                await wire.ask("SCRIPT", "LOAD", script.text)
-            way.sent = True
-            return await wire.ask(*command)
+            return await calling.run(wire, way, script, self._meta, given)
 
         return await self._call(call, deadline)
+
+    async def may_run(self) -> None:
+        """See whether this user may load and run scripts; nothing is loaded.
+
+        Raises:
+            Refused: it may not.
+            Unavailable, Unknown: see the class.
+        """
+        await self._call(lambda wire, way: calling.may_run(wire, self._meta), None)
 
     async def command(self, *arguments: Any, deadline: float | None = None) -> Any:
         """Give a single command, and its answer as it is.
@@ -134,7 +125,7 @@ class Link:
             Refused, Unavailable, Unknown: see the class.
         """
 
-        async def call(wire: Wire, way: _Way) -> None:
+        async def call(wire: Wire, way: Way) -> None:
             if self._keeping is not None:
                 await self._keeping.look(wire)
 
@@ -148,7 +139,7 @@ class Link:
             Refused, Unavailable: as calls do.
         """
         self._check()
-        async with self._translated(_Way(), None):
+        async with self._translated(Way(), None):
             wire = await self._blocking.take()
         try:
             yield Blocking(self, wire)
@@ -163,10 +154,10 @@ class Link:
     # -- how a call goes ---------------------------------------------------------------------
 
     async def _call(
-        self, call: Callable[[Wire, _Way], Awaitable[Any]], deadline: float | None
+        self, call: Callable[[Wire, Way], Awaitable[Any]], deadline: float | None
     ) -> Any:
         self._check()
-        way = _Way()
+        way = Way()
         async with self._translated(way, deadline):
             wire = await self._calling.take()
             try:
@@ -183,7 +174,7 @@ class Link:
             raise
 
     @asynccontextmanager
-    async def _translated(self, way: _Way, deadline: float | None) -> AsyncIterator[None]:
+    async def _translated(self, way: Way, deadline: float | None) -> AsyncIterator[None]:
         """Bound what is within, and raise errors of XQueue for those of the client."""
         seconds = self.timeout if deadline is None else deadline
         try:
@@ -240,7 +231,7 @@ class Blocking:
         self._link._check()
         if not self._wire.fresh:
             raise silence(self._link.where, "the connection was cut off", sent=False)
-        way = _Way()
+        way = Way()
         if deadline is None:
             deadline = self._link.timeout + blocks(arguments)
         async with self._link._translated(way, deadline):
@@ -254,8 +245,8 @@ def blocks(arguments: Sequence[Any]) -> float:
     return float(arguments[-1]) if arguments[0] == "BLPOP" else 0.0
 
 
-def _single(arguments: tuple[Any, ...]) -> Callable[[Wire, _Way], Awaitable[Any]]:
-    async def call(wire: Wire, way: _Way) -> Any:
+def _single(arguments: tuple[Any, ...]) -> Callable[[Wire, Way], Awaitable[Any]]:
+    async def call(wire: Wire, way: Way) -> Any:
         way.sent = True
         return await wire.ask(*arguments)
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from xqueue_core.errors import XQueueError
+from xqueue_core.errors import Refused, XQueueError
 from xqueue_core.findings import Finding, Level
 from xqueue_redis.connection import Link
 from xqueue_redis.rights import lacking
 from xqueue_redis.safety import config, dangers, version
+from xqueue_redis.scripts import LIBRARIES, names
 
 if TYPE_CHECKING:
     from xqueue_redis.scripts import Scripts
@@ -28,11 +29,11 @@ FEW: Final = 100
 async def findings(
     settings: RedisSettings, scripts: Scripts, seconds: float
 ) -> AsyncIterator[Finding]:
-    """All of it, in about so many seconds; nothing is written."""
+    """All of it, in about so many seconds; no task and no key is written."""
     timeout = min(settings.timeout, seconds)
     link = Link(settings.address(), settings.namespace, scripts, timeout, look=False)
     try:
-        async for finding in _looked(link, settings):
+        async for finding in _looked(link, settings, scripts):
             yield finding
     except XQueueError as error:
         yield _said("server", error)
@@ -40,7 +41,7 @@ async def findings(
         await link.close()
 
 
-async def _looked(link: Link, settings: RedisSettings) -> AsyncIterator[Finding]:
+async def _looked(link: Link, settings: RedisSettings, scripts: Scripts) -> AsyncIterator[Finding]:
     await link.command("PING")
     found = version(link.info)
     yield found
@@ -55,6 +56,7 @@ async def _looked(link: Link, settings: RedisSettings) -> AsyncIterator[Finding]
         if one.level is Level.ERROR:
             return
     yield await _connections(link)
+    yield await _libraries(link, scripts)
     yield await _namespace(link)
 
 
@@ -114,6 +116,24 @@ async def _connections(link: Link) -> Finding:
         advice = "raise maxclients: a worker takes up to ten, and a client one or two"
         return Finding("connections", Level.WARNING, detail, advice)
     return Finding("connections", Level.OK, detail)
+
+
+async def _libraries(link: Link, scripts: Scripts) -> Finding:
+    """Whether libraries of other versions lie there, which nothing removes by itself."""
+    try:
+        there = await link.command("FUNCTION", "LIST", "LIBRARYNAME", f"{LIBRARIES}*")
+    except Refused:
+        return Finding("libraries", Level.OK, "this user cannot list them")
+    ours = {scripts.get(name).function for name in names()}
+    # Each is a list of names and values: the first is the library's.
+    found = sorted(one[one.index(b"library_name") + 1].decode() for one in there)
+    old = [name for name in found if name not in ours]
+    detail = f"{len(found) - len(old)} of this version"
+    if not old:
+        return Finding("libraries", Level.OK, detail)
+    advice = "once no other version runs, remove each by: redis-cli FUNCTION DELETE <name>"
+    detail = f"{detail}; of others: {', '.join(old)}"
+    return Finding("libraries", Level.WARNING, detail, advice)
 
 
 async def _namespace(link: Link) -> Finding:

@@ -33,7 +33,10 @@ _PASSING = {
         "Fewer replicas are in step than min-replicas-to-write demands: bring them back, or "
         "lower it"
     ),
-    "NOSCRIPT": "The server forgets scripts as soon as they are loaded: who calls SCRIPT FLUSH?",
+    "NOSCRIPT": (
+        "The server forgets scripts as soon as they are loaded: who calls FUNCTION FLUSH, or "
+        "SCRIPT FLUSH?"
+    ),
 }
 _FORBIDDEN = {
     "NOAUTH": (
@@ -66,6 +69,8 @@ _CODES = {
 _ANSWERED = frozenset(_PASSING) | frozenset(_FORBIDDEN)
 #: How errors begin that a user's lack of rights is in a script: Redis 7.0, and later ones.
 _IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
+#: How servers say that they have no such function; they have no word in capitals for it.
+_NO_FUNCTION = "Function not found"
 #: What XQueue's scripts put before the code of an error of their own.
 _OURS = "XQ"
 
@@ -93,6 +98,8 @@ def error_code(error: Exception) -> str:
             return code
     if text.startswith(_IN_SCRIPT):
         return "NOPERM"
+    if text.startswith(_NO_FUNCTION):
+        return "NOSCRIPT"
     first = text.partition(" ")[0]
     return first if first.isupper() and first.isalpha() else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from xqueue_core.errors import ConfigError, Refused
 from xqueue_core.findings import Level
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from xqueue_redis.settings import RedisSettings
 
 logger = logging.getLogger("xqueue.redis")
-
-#: A script that does nothing: may this user load scripts?
-NOTHING: Final = "#!lua\nreturn 1"
 
 
 @asynccontextmanager
@@ -40,7 +37,7 @@ async def opened(
     )
     try:
         try:
-            await link.command("SCRIPT", "LOAD", NOTHING)
+            await link.may_run()
         except Refused as error:
             # Whoever opens a backend has a mistake to mend, not a call to give up.
             raise ConfigError(str(error)) from error

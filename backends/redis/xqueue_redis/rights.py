@@ -19,7 +19,7 @@ COMMANDS: Final = (
     *("hvals KEY", "info server", "llen KEY", "ltrim KEY 0 1", "mget KEY", "mset KEY v"),
     *("pexpireat KEY 1", "ping", "rename KEY KEY", "rpush KEY v", "sadd KEY v", "scan 0"),
     *("set KEY v", "time", "type KEY"),
-    *("xack KEY x 1-1", "xadd KEY * f v", "xdel KEY 1-1", "xgroup CREATE KEY x 0"),
+    *("xadd KEY * f v", "xdel KEY 1-1", "xgroup CREATE KEY x 0"),
     *("xinfo STREAM KEY", "xlen KEY", "xrange KEY - +", "xread STREAMS KEY 0"),
     *("xreadgroup GROUP x x STREAMS KEY >", "xtrim KEY MAXLEN 1"),
     *("zadd KEY 1 v", "zcard KEY", "zcount KEY 0 1", "zrange KEY 0 1", "zrangebylex KEY - +"),

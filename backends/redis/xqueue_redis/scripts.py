@@ -8,27 +8,55 @@ and which parts of ``lua/lib/`` it needs, in order::
     -- KEYS: [1] {namespace}:meta
     -- ARGV: ...
     -- RETURN: ...
+
+It is sent as a library of one function, which the server keeps. So what stands outside of functions
+happens once, when the library is loaded, but for
+
+- what stands below the line ``--@main`` of a script: that is what a call does;
+- lines that end with ``--@call``: each call begins with them, in order. Whatever belongs to one
+  call is declared so, for a call must find nothing of the one before it, not even of one that
+  raised half way.
+
+The same text without these marks is a script for ``EVALSHA``, where the server takes no library.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from importlib import resources
 from typing import Final, Literal, NamedTuple
 
 #: What every header has to say.
 HEADER: Final = ("KEYS", "ARGV", "RETURN")
+#: How the names of all libraries begin.
+LIBRARIES: Final = "xqueue_"
 
-#: Ends the line of ``base.lua`` that asks the server for the time.
+#: Ends a line that each call begins with: it declares local variables, and sets them.
+CALL: Final = "--@call"
+#: Stands in front of what a call does; a script without it is all of that.
+MAIN: Final = "--@main"
+#: Ends the line of ``base.lua`` that asks the server for the time, before :data:`CALL`.
 _CLOCK: Final = "--@clock"
-_TEST_CLOCK: Final = "local now = tonumber(redis.call('GET', P .. 'clock'))"
+_TEST_CLOCK: Final = f"local now = tonumber(redis.call('GET', P .. 'clock')) {_CLOCK} {CALL}"
+_SET: Final = re.compile(rf"local ([\w, ]+?) = (.*?)\s*(?:{_CLOCK} )?{CALL}")
 
 
 class Script(NamedTuple):
-    """A whole script, and the SHA-1 by which the server knows it (lower-case hex)."""
+    """A whole script.
+
+    Attributes:
+        text: for ``EVAL``.
+        digest: SHA-1 of that, by which the server knows it (lower-case hex).
+        function: the name of the library, and of its only function; it tells the digest, too.
+        library: for ``FUNCTION LOAD``.
+    """
 
     text: str
     digest: str
+    function: str
+    library: str
 
 
 class Scripts:
@@ -47,20 +75,69 @@ class Scripts:
         """The script of this name, such as ``put`` or ``permits/acquire``."""
         script = self._made.get(name)
         if script is None:
-            text = self._text(name)
-            digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-            script = self._made[name] = Script(text, digest)
+            own = source(name)
+            said = header(own)
+            parts = [source(f"lib/{lib}") for lib in said.get("libs", "").split()]
+            if self._clock == "key":
+                parts = [_with_test_clock(text) for text in parts]
+            script = self._made[name] = assembled(name, [*parts, own], said.get("flags", ""))
         return script
 
-    def _text(self, name: str) -> str:
-        own = source(name)
-        said = header(own)
-        flags = said.get("flags", "")
-        parts = [f"#!lua flags={flags}" if flags else "#!lua"]
-        for lib in said.get("libs", "").split():
-            text = source(f"lib/{lib}")
-            parts.append(_with_test_clock(text) if self._clock == "key" else text)
-        return "\n".join([*parts, own])
+
+def assembled(name: str, parts: Sequence[str], flags: str = "") -> Script:
+    """The script of these texts: its libs, and itself at the end.
+
+    Args:
+        name: the script's.
+        parts: the texts.
+        flags: for the server, with commas between them.
+    """
+    text = "\n".join([f"#!lua flags={flags}" if flags else "#!lua", *parts])
+    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    body = _body(parts, flags)
+    # Of the body, so that not only another text, but also another way to wrap it, has a new name.
+    version = hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest()[:8]
+    function = f"{LIBRARIES}{name.replace('/', '_')}_{version}"
+    library = f"#!lua name={function}\n{body.replace(_NAME, function)}"
+    return Script(text, digest, function, library)
+
+
+#: Stands for the function's name.
+_NAME: Final = "@name@"
+
+
+def _body(parts: Sequence[str], flags: str) -> str:
+    """The library, but for its first line and its name."""
+    head, _, main = parts[-1].rpartition(f"{MAIN}\n")
+    begin: list[str] = []
+    above = [_once(text, begin) for text in [*parts[:-1], head]]
+    named = ", ".join(f"'{flag}'" for flag in flags.split(",") if flag)
+    return "\n".join(
+        [
+            "local KEYS, ARGV",
+            *above,
+            "local function main()",
+            main,
+            "end",
+            "local function begin()",
+            *begin,
+            "end",
+            f"redis.register_function{{function_name='{_NAME}', flags={{{named}}},",
+            "callback=function(keys, argv) KEYS, ARGV = keys, argv begin() return main() end}",
+        ]
+    )
+
+
+def _once(text: str, begin: list[str]) -> str:
+    """The text without what each call begins with, which goes to ``begin``."""
+    lines = []
+    for line in text.splitlines():
+        found = _SET.fullmatch(line)
+        if found is not None:
+            begin.append(f"{found[1]} = {found[2]}")
+            line = f"local {found[1]}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def source(name: str) -> str:
@@ -96,4 +173,4 @@ def header(text: str) -> dict[str, str]:
 
 def _with_test_clock(text: str) -> str:
     lines = text.splitlines()
-    return "\n".join(_TEST_CLOCK if line.endswith(_CLOCK) else line for line in lines)
+    return "\n".join(_TEST_CLOCK if f" {_CLOCK}" in line else line for line in lines)

@@ -85,6 +85,7 @@ class RedisHarness(BackendHarness):
         """The scripts are forgotten."""
         async with self.open("filler", {}) as faces:
             queue: Any = faces.queue
+            await queue._link.command("FUNCTION", "FLUSH")
             await queue._link.command("SCRIPT", "FLUSH")
 
 

@@ -24,6 +24,7 @@ ANSWERS: list[tuple[str, type[XQueueError], str]] = [
     ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable, "Raise maxmemory"),
     ("NOREPLICAS Not enough good replicas to write.", Unavailable, "min-replicas-to-write"),
     ("UNBLOCKED client unblocked via CLIENT UNBLOCK", Unavailable, "ended the wait"),
+    ("ERR Function not found", Unavailable, "FUNCTION FLUSH"),
     ("NOAUTH Authentication required.", Refused, "wants a password"),
     ("WRONGPASS invalid username-password pair", Refused, "is wrong"),
     ("NOPERM this user has no permissions", Refused, "xqueue.acl"),

@@ -31,16 +31,18 @@ def test_libs_stand_in_front_of_their_script_and_the_clock_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     texts = {
-        "lib/base": "local P = 'p'\nlocal now = clock() --@clock",
+        "lib/base": "local P = 'p'\nlocal now = clock() --@clock --@call",
         "lib/row": "local row = 1",
         "one": "-- libs: base row\n-- flags: allow-oom\nreturn now",
     }
     monkeypatch.setattr(scripts, "source", texts.__getitem__)
     base, row, own = texts["lib/base"], texts["lib/row"], texts["one"]
     assert Scripts().get("one").text == f"#!lua flags=allow-oom\n{base}\n{row}\n{own}"
-    moved = Scripts(clock="key").get("one").text
-    assert "local now = tonumber(redis.call('GET', P .. 'clock'))\n" in moved
-    assert "clock()" not in moved
+    moved = Scripts(clock="key").get("one")
+    assert "local now = tonumber(redis.call('GET', P .. 'clock')) " in moved.text
+    assert "clock()" not in moved.text
+    assert "\nnow = tonumber(redis.call('GET', P .. 'clock'))\n" in moved.library
+    assert "clock()" not in moved.library
 
 
 def test_a_lib_that_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +55,7 @@ def test_what_doctor_asks_about_is_in_the_file_of_rights() -> None:
     asked = {line.split()[0] for line in rights.COMMANDS}
     plain = {name for name in rights.allowed() if "|" not in name}
     # None of these can be called by a script.
-    assert plain - asked == {"auth", "select", "evalsha"}
+    assert plain - asked == {"auth", "select", "evalsha", "fcall"}
     assert asked <= plain
 
 

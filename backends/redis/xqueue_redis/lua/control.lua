@@ -6,7 +6,7 @@
 -- RETURN: [did, of, count, at (text)] for each
 -- libs: base row place machine aside standing
 
-local horizon = { dedupe = tonumber(ARGV[1]), client_retry = tonumber(ARGV[2]) }
+local horizon = { dedupe = tonumber(ARGV[1]), client_retry = tonumber(ARGV[2]) } --@call
 local rules = {}
 
 local function answer(did, of, n, at)
@@ -149,6 +149,8 @@ function rules.order(worker, quiet, stop)
   call('HSET', P .. 'orders', worker, pack({ quiet, stop }))
   return answer('applied', '', 0)
 end
+
+--@main
 
 local answers = {}
 for i, command in ipairs(unpack_(ARGV[3])) do

@@ -10,9 +10,8 @@
 -- libs: base row place machine aside leases
 -- flags: allow-oom
 
-local run, told, held = ARGV[1], unpack_(ARGV[3]), unpack_(ARGV[4])
-local name, lease_, heartbeat, answered, leaving = told[1], told[2], told[3], told[4], told[5]
-local number, host, pid, started_at, lanes = told[6], told[7], told[8], told[9], told[10]
+local told, held = unpack_(ARGV[3]), unpack_(ARGV[4]) --@call
+local name, host, pid, started_at, lanes = told[1], told[7], told[8], told[9], told[10] --@call
 
 local function another(known)
   return known[W.STARTED_AT] ~= 0 and started_at ~= 0 and (known[W.HOST] ~= host
@@ -61,6 +60,10 @@ local function due_next()
   return at and format('%.6f', math.max(0, at - now)) or ''
 end
 
+--@main
+
+local run, lease_, heartbeat, answered, leaving = ARGV[1], told[2], told[3], told[4], told[5]
+local number = told[6]
 local known = worker_of(name)
 if known and known[W.DEAD] then
   give_up(name, known) -- its tasks are being given away: then it begins anew

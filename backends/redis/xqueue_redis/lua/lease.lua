@@ -5,24 +5,13 @@
 -- RETURN: [what, seconds until something is due (text; '' if nothing is), envelopes,
 --         packed [[id, token, attempt, losses, accepted_at, due_at, leased_at], ...], ready lanes];
 --         what is 'ok', 'lost' (nobody knows the worker), or 'old' (the second is its last call)
--- libs: base row place machine aside choice
+-- libs: base row place machine aside choice short
 -- flags: allow-oom
 
-local worker, number, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local wants = unpack_(ARGV[4])
+local worker, number, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]) --@call
+local envelopes, heads = {}, {} --@call
 -- Looks at tasks that turn out not to be there, or to have waited too long.
 local ROUNDS = 10
-
-local registered = unpacked(call('HGET', P .. 'workers', worker))
-if not registered or registered[8] then
-  return { 'lost' }
-end
-local turn = unpacked(call('HGET', P .. 'turns', worker)) or { 0, '', {} }
-if number < turn[1] then
-  return { 'old', whole(turn[1]) }
-end
-
-local envelopes, heads = {}, {}
 
 local function deliver(id, row, envelope)
   envelopes[#envelopes + 1] = envelope
@@ -54,17 +43,19 @@ local function take(lane, level, id, entry)
   end
   tasks[id] = row
   if row[ENTRY] ~= entry or row[STATE] ~= 'pending' or row[PARKED] then
-    -- Of one that runs, seen again since its group was made anew, the entry is still needed.
-    if row[ENTRY] ~= entry then
-      drop_entry(lane, level, entry)
-    end
     return false
   end
   if machine.lease(id, row, worker, number, micros(now), now) ~= 'applied' then
     return false
   end
+  ready_bytes[id] = leased_bytes(row, found[1], entry)
   deliver(id, row, found[2])
   return true
+end
+
+-- The first that waits for its time: its id and when that is, or nothing.
+local function first_later()
+  return call('ZRANGE', P .. 'later', 0, 0, 'WITHSCORES')
 end
 
 local function promote_due()
@@ -77,19 +68,29 @@ local function promote_due()
       score(P .. 'later', id, false)
     end
   end
-  if #due > 0 then
-    write()
-    reset()
-  end
+  write()
+  reset()
 end
 
--- -- the call ------------------------------------------------------------------------------------
+--@main
 
+local registered = unpacked(call('HGET', P .. 'workers', worker))
+if not registered or registered[8] then
+  return { 'lost' }
+end
+local turn = unpacked(call('HGET', P .. 'turns', worker)) or { 0, '', {} }
+if number < turn[1] then
+  return { 'old', whole(turn[1]) }
+end
 if number == turn[1] and answered_before() then
   return { 'ok', '', envelopes, pack(heads), {} }
 end
-promote_due()
-local open, told = {}, {}
+local first = first_later()
+if first[2] and tonumber(first[2]) <= now then
+  promote_due()
+  first = first_later()
+end
+local open, told, wants = {}, {}, unpack_(ARGV[4])
 for _, want in ipairs(wants) do
   if not lane_of(want[1])[1] then
     if want[2] > 0 then
@@ -122,6 +123,5 @@ if chosen_any then
   write()
 end
 local ready = wake_and_tell(open, told, #envelopes > 0)
-local first = call('ZRANGE', P .. 'later', 0, 0, 'WITHSCORES')
 local due = first[2] and format('%.6f', math.max(0, tonumber(first[2]) - now)) or ''
 return { 'ok', due, envelopes, pack(heads), ready }

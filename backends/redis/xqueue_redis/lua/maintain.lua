@@ -12,9 +12,8 @@
 -- flags: allow-oom
 
 local PORTION_ = 200
-local horizon = { dedupe = tonumber(ARGV[3]), client_retry = tonumber(ARGV[4]) }
-local more = false
-local next_at = now + 3600
+local horizon = { dedupe = tonumber(ARGV[3]), client_retry = tonumber(ARGV[4]) } --@call
+local more, next_at = false, now + 3600 --@call
 
 local function text(n)
   return format('%.17g', n)
@@ -94,6 +93,8 @@ local function each_lane(lanes, act)
   write()
   reset()
 end
+
+--@main
 
 -- In this order, for a task that was promoted may have waited too long, and one that has ended so
 -- may be of no use to anybody.

@@ -5,10 +5,9 @@
 --         [delay, run_at (-1: none), unique_for (-1: until its end), schedule ('': none), its
 --         version, its slot]
 -- RETURN: for each task '' if it was accepted, else the id of the task that stands in its place
--- libs: base row place machine standing
+-- libs: base row place machine standing short
 
-local answers = {}
-local lanes_known = {}
+local lanes_known, none_there = {}, false --@call
 local PLAIN = { 0, -1, -1, '', 0, 0 }
 
 -- The task that an id that is taken stands for.
@@ -24,7 +23,7 @@ local function taken_id(id)
   if tasks[id] then
     return true
   end
-  if call('EXISTS', task_key(id)) == 0 then
+  if none_there or call('EXISTS', task_key(id)) == 0 then
     return false
   end
   local _, kind = task(id)
@@ -72,7 +71,7 @@ local function duplicate(id, row, of)
   return of
 end
 
-local function put(id, row, envelope, extra, nth)
+local function put(id, row, told, envelope, extra, nth)
   if taken_id(id) then
     return duplicate(id, row, original(id))
   end
@@ -89,13 +88,26 @@ local function put(id, row, envelope, extra, nth)
   set_field(id, 'e', envelope)
   local due = extra[2] >= 0 and extra[2] or now + extra[1]
   machine.accept(id, row, due, nth, has_line(row), now)
+  if told and not row[PARKED] then
+    ready_bytes[id] = accepted_bytes(row, told)
+  end
   return ''
 end
 
+--@main
+
+-- Most of the time all are new, which one question tells.
+local keys = {}
+for i = 1, #ARGV, 4 do
+  keys[#keys + 1] = task_key(ARGV[i])
+end
+none_there = #keys > 0 and #keys <= MOST and redis.call('EXISTS', unpack(keys)) == 0
+local answers = {}
 for i = 1, #ARGV, 4 do
   local extra = ARGV[i + 3] ~= '' and unpack_(ARGV[i + 3]) or PLAIN
   local n = #answers
-  answers[n + 1] = put(ARGV[i], unpack_(ARGV[i + 1]), ARGV[i + 2], extra, n)
+  local row, told = read_fresh(ARGV[i + 1])
+  answers[n + 1] = put(ARGV[i], row, told, ARGV[i + 2], extra, n)
 end
 write()
 return answers

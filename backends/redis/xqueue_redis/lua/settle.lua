@@ -8,7 +8,7 @@
 --         handback: [ran, reason, unable], ''    parked: '', ''
 -- RETURN: for each outcome 2 if it was applied, 1 if this token was settled before, 0 if it is
 --         lost
--- libs: base row place machine aside
+-- libs: base row place machine aside short
 -- flags: allow-oom
 
 local CODES = { applied = 2, repeated = 1, lost = 0 }
@@ -38,13 +38,20 @@ function readers.parked(kind)
   return { kind = kind }
 end
 
+--@main
+
 local answers = {}
 for i = 1, #ARGV, 5 do
   local id, token, kind = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local row, state, stone = sound(id, nil, nil)
   local did = 'lost'
   if row then
+    local before = kind == 'success' and read_bytes[id]
+    local known = before and running_middle(row, before)
     did = machine.settle(id, row, token, readers[kind](kind, ARGV[i + 3], ARGV[i + 4]), now)
+    if did == 'applied' and known then
+      ready_bytes[id] = success_bytes(row, before, known)
+    end
   elseif state == 'stone' and stone and knows(stone[2], token) then
     did = 'repeated'
   end

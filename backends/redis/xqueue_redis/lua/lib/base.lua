@@ -2,15 +2,17 @@
 --
 -- Counts, events and rings are gathered while a script runs and written once, by finish().
 
-local P = string.sub(KEYS[1], 1, -5) -- "{namespace}:meta" without "meta"
-local pack, unpack_ = cmsgpack.pack, cmsgpack.unpack
-local format = string.format
+-- "{namespace}:meta" without "meta"
+local P = string.sub(KEYS[1], 1, -5) --@call
+-- A library sees none of these while it is loaded.
+local pack, unpack_, unpack_limit = cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit --@call
+local format = string.format --@call
 
 local function clock()
   local time = redis.call('TIME')
   return tonumber(time[1]) + tonumber(time[2]) / 1e6
 end
-local now = clock() --@clock
+local now = clock() --@clock --@call
 
 -- redis.call() for commands whose first argument is a key of ours. What another client has put in
 -- its place, of another type, is moved aside: a script must not end half way.
@@ -28,7 +30,7 @@ end
 
 -- A whole number as text: tostring() would round it beyond 14 digits.
 local function whole(n)
-  return format('%.0f', n)
+  return format('%d', n)
 end
 
 local function micros(at)
@@ -69,9 +71,9 @@ end
 
 -- -- gathered until the end ----------------------------------------------------------------------
 
-local counted, ready_changes, events, rung = {}, {}, {}, {}
+local counted, ready_changes, events, rung = {}, {}, {}, {} --@call
 
-local types = {}
+local types = {} --@call
 
 local function type_of(id)
   local type_ = types[id]
@@ -157,8 +159,12 @@ local function finish()
   for lane, n in pairs(rung) do
     local key = P .. 'wake:' .. lane
     local there = call('LLEN', key)
-    for _ = 1, math.min(n, TOKENS - there) do
-      call('RPUSH', key, '1')
+    local tokens = {}
+    for i = 1, math.min(n, TOKENS - there) do
+      tokens[i] = '1'
+    end
+    if #tokens > 0 then
+      call('RPUSH', key, unpack(tokens))
     end
   end
 end

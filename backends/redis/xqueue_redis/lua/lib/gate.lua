@@ -5,7 +5,8 @@
 -- 1,000. A key of no use has a time to live. Times are seconds; those of another run of the server
 -- (`epoch`), or far in the future, are of a clock that counts no more.
 
-local epoch = ARGV[1] -- the server's run id
+-- The server's run id.
+local epoch = ARGV[1] --@call
 
 -- Seconds for which a key of no use is kept.
 local LINGER = 30
@@ -69,7 +70,8 @@ end
 
 -- -- gates ----------------------------------------------------------------------------------------
 
-local gates = {} -- by key, as this call has read and changed them; a damaged one is false
+-- By key, as this call has read and changed them; a damaged one is false.
+local gates = {} --@call
 
 -- A gate from its values: no limit and no time are -1; `lasting` is a declared limit that outlives
 -- its use, `stamp` is of the request that declared it, `mending` since when nothing is granted.

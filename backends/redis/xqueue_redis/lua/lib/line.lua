@@ -6,7 +6,8 @@ local TAKE_UP, SILENT = 2, 10
 
 -- -- waking ---------------------------------------------------------------------------------------
 
-local woken = {} -- worker -> keys of which it was granted a permit that it does not know of yet
+-- Worker -> keys of which it was granted a permit that it does not know of yet.
+local woken = {} --@call
 
 local function wake(gate, who)
   local worker = gate.people[who]

@@ -9,7 +9,7 @@
 -- `permits-mark` is a string, with the largest lease and the longest time between
 -- heartbeats of those who live.
 
-local LIVING, MARK = P .. 'permits', P .. 'permits-mark'
+local LIVING, MARK = P .. 'permits', P .. 'permits-mark' --@call
 
 -- Seconds between the heartbeats of a worker with this lease that has not told them.
 local function heartbeat(lease)
@@ -95,7 +95,7 @@ local REGISTERED_KINDS = { 'number', 'number', 'number', 'string', 'number', 'ta
 local DOUBT_KINDS = { 'string', 'string', 'number', 'number', 'boolean', 'boolean' }
 
 -- Worker -> its registration, whose doubts are found by the request's id, or false; those changed.
-local living, registered = {}, {}
+local living, registered = {}, {} --@call
 
 local function read_registration(bytes)
   local row = values_in(bytes, REGISTERED_KINDS)

@@ -5,22 +5,42 @@
 
 local GROUP, CONSUMER = 'x', 'x'
 
-local tasks = {} -- id -> row
-local changed = {} -- ids whose rows are to be written, in order
-local dirty = {}
-local fields = {} -- id -> { field, value, ... } to write beside the row
-local gone_fields = {} -- id -> { field, ... } to remove
-local scores = {} -- key of a zset -> member -> score, or false to remove it
-local holds = {} -- key of a hash of what a worker holds -> id -> value, or false
-local ended = {} -- key of a stream -> entries to acknowledge and delete
-local lines_touched = {} -- member of `lines` -> key of that line
+-- `tasks`: id -> row; `changed`: ids whose rows are to be written, in order, and as a set.
+local tasks, changed, dirty = {}, {}, {} --@call
+-- id -> { field, value, ... } to write beside the row, and { field, ... } to remove.
+local fields, gone_fields = {}, {} --@call
+-- id -> the row's bytes, where they are known.
+local ready_bytes = {} --@call
+-- `scores`: key of a zset -> member -> score, or false to remove it. `holds`: key of a hash of what
+-- a worker holds -> id -> value, or false.
+local scores, holds = {}, {} --@call
+-- `ended`: key of a stream -> entries to delete. `lines_touched`: member of `lines`
+-- -> key of that line.
+local ended, lines_touched = {}, {} --@call
+
+-- Lane -> level -> key.
+local stream_keys, early_keys = {}, {} --@call
+
+local function key_of_level(keys, kind, lane, level)
+  local levels = keys[lane]
+  if not levels then
+    levels = {}
+    keys[lane] = levels
+  end
+  local key = levels[level]
+  if not key then
+    key = P .. kind .. lane .. ':' .. whole(level)
+    levels[level] = key
+  end
+  return key
+end
 
 local function stream_key(lane, level)
-  return P .. 'r:' .. lane .. ':' .. whole(level)
+  return key_of_level(stream_keys, 'r:', lane, level)
 end
 
 local function early_key(lane, level)
-  return P .. 'early:' .. lane .. ':' .. whole(level)
+  return key_of_level(early_keys, 'early:', lane, level)
 end
 
 local function line_key(lane, key)
@@ -42,6 +62,7 @@ end
 
 local function touch(id, row)
   tasks[id] = row
+  ready_bytes[id] = nil
   if not dirty[id] then
     dirty[id] = true
     changed[#changed + 1] = id
@@ -84,7 +105,7 @@ local function hold(worker, id, value)
 end
 
 local function held_value(row)
-  return format('%.0f:%.0f:%d', row[DELIVERY], row[CALL], row[CANCEL] ~= '' and 1 or 0)
+  return format('%d:%d:%d', row[DELIVERY], row[CALL], row[CANCEL] ~= '' and 1 or 0)
 end
 
 local function end_entry(row)
@@ -158,7 +179,7 @@ end
 local function make_ready(id, row)
   local lane, level = row[LANE], row[PRIORITY]
   local key = stream_key(lane, level)
-  local entry = redis.pcall('XADD', key, whole(row[RANK]) .. '-*', 'i', id)
+  local entry = redis.pcall('XADD', key, format('%d-*', row[RANK]), 'i', id)
   if type(entry) == 'string' then
     row[ENTRY] = entry
   else
@@ -192,7 +213,7 @@ local function put_in(id, row)
   end
 end
 
--- A waiting task has just been leased: it leaves `early`, or its entry stays until its end.
+-- A waiting task has just been leased: it leaves `early`, or its entry went when it was read.
 local function taken(id, row)
   local lane = row[LANE]
   touch(id, row)
@@ -205,6 +226,7 @@ local function taken(id, row)
   if row[ENTRY] == '' then
     score(early_key(lane, row[PRIORITY]), id, false)
   end
+  row[ENTRY] = ''
   hold(row[WORKER], id, held_value(row))
 end
 
@@ -216,10 +238,11 @@ local function write_rows()
     local key = task_key(id)
     if row then
       local extra = fields[id]
+      local bytes = ready_bytes[id] or pack(row)
       if extra then
-        call('HSET', key, 's', pack(row), unpack(extra))
+        call('HSET', key, 's', bytes, unpack(extra))
       else
-        call('HSET', key, 's', pack(row))
+        call('HSET', key, 's', bytes)
       end
     end
     if gone_fields[id] then
@@ -230,10 +253,14 @@ end
 
 local function write_scores()
   for key, members in pairs(scores) do
-    local added, removed = {}, {}
+    local added, removed, last, text = {}, {}, nil, nil
     for member, value in pairs(members) do
       if value then
-        added[#added + 1] = value
+        -- Those of one batch are often the same, and a number as text costs more than its place.
+        if value ~= last then
+          last, text = value, format('%.17g', value)
+        end
+        added[#added + 1] = text
         added[#added + 1] = member
       else
         removed[#removed + 1] = member
@@ -273,8 +300,6 @@ local function write()
   write_scores()
   write_holds()
   for key, entries in pairs(ended) do
-    -- An entry that nobody has taken is not there to be acknowledged, which does no harm.
-    many(entries, 1, 'XACK', key, GROUP)
     many(entries, 1, 'XDEL', key)
   end
   finish()
@@ -282,7 +307,7 @@ end
 
 -- Begin anew after write(): all is as Redis has it.
 local function reset()
-  tasks, changed, dirty, fields, gone_fields = {}, {}, {}, {}, {}
+  tasks, changed, dirty, fields, gone_fields, ready_bytes = {}, {}, {}, {}, {}, {}
   scores, holds, ended, lines_touched = {}, {}, {}, {}
   forget_gathered()
 end

@@ -51,17 +51,9 @@ end
 local function recount(lane)
   for level = 0, 9 do
     local waiting = call('ZCARD', early_key(lane, level))
-    local groups = redis.pcall('XINFO', 'GROUPS', stream_key(lane, level))
-    if not groups.err then
-      local taken_ = 0
-      for _, group in ipairs(groups) do
-        for i = 1, #group, 2 do
-          taken_ = group[i] == 'pending' and group[i + 1] or taken_
-        end
-      end
-      waiting = waiting + call('XLEN', stream_key(lane, level)) - taken_
-    end
-    call('HSET', P .. 'ready:' .. lane, level, math.max(0, waiting))
+    local entries = redis.pcall('XLEN', stream_key(lane, level))
+    waiting = waiting + (type(entries) == 'number' and entries or 0)
+    call('HSET', P .. 'ready:' .. lane, level, waiting)
   end
 end
 

@@ -16,7 +16,9 @@ local A = { ENDED_AT = 5, HOW = 6, REASON = 7, ERROR = 8 }
 
 local FINAL = { success = true, failed = true, canceled = true, timeout = true }
 
-local task_keys = {}
+local task_keys = {} --@call
+-- id -> the row's bytes as they were read.
+local read_bytes = {} --@call
 
 local function task_key(id)
   local key = task_keys[id]
@@ -27,11 +29,21 @@ local function task_key(id)
   return key
 end
 
--- The row in these bytes, or nil.
-local function read_row(bytes)
-  local row = unpacked(bytes)
+-- How the bytes of a row begin: as an array of WIDTH values.
+local HEADER = '\220\0\38'
+
+local function row_of(ok, at, ...)
+  local row = ok and at == -1 and { ... }
   if row and #row == WIDTH and type(row[STATE]) == 'string' then
     return row
+  end
+  return nil
+end
+
+-- The row in these bytes, or nil. One value behind the other is read faster than an array.
+local function read_row(bytes)
+  if bytes and string.find(bytes, HEADER, 1, true) == 1 then
+    return row_of(pcall(unpack_limit, bytes, WIDTH, #HEADER))
   end
   return nil
 end
@@ -42,6 +54,7 @@ local function load_task(id)
   local bytes = redis.pcall('HGET', task_key(id), 's')
   local plain = type(bytes) == 'string' and read_row(bytes)
   if plain then
+    read_bytes[id] = bytes
     return plain, 'task'
   end
   local found = redis.pcall('HMGET', task_key(id), 's', 'x', 'q')
@@ -70,7 +83,7 @@ end
 
 -- -- lanes ---------------------------------------------------------------------------------------
 
-local lanes_seen = {}
+local lanes_seen = {} --@call
 
 -- A lane: whether it is paused, for how long it was before, and since when it is.
 local function lane_of(name)
