@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-#: Seconds after a look within which the next heartbeat is expected; without one it is asked.
-EXPECTED: Final = 1.3
+#: Seconds after a look within which the next heartbeat is expected, as workers send one a second;
+#: without one it is asked.
+EXPECTED: Final = 1.05
 #: Longest time between two upkeeps (seconds): a heartbeat does not see everything.
 LONGEST: Final = 2.5
 #: Seconds by which a loop may wake too early.
