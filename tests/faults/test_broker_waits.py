@@ -151,6 +151,7 @@ async def test_it_waits_for_a_database_that_is_locked(url: str, log: Path) -> No
             await asyncio.sleep(1.0)
             lock.close()
             await logged(process, "serves")
-            assert process.log().count(": database /") == 1  # however often it was tried
+            # Once while it was tried again and again, and by the worker's two connections.
+            assert 1 <= process.log().count(": database /") <= 3
             process.send()
             assert await process.ended() == 0

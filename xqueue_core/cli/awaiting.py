@@ -30,8 +30,6 @@ SAID_AGAIN, LONGEST = 5.0, 60.0
 #: Longest time between two tries (seconds), and until the main thread sees a signal.
 TRY_EVERY = 2.0
 LOOK_EVERY = 0.25
-#: A worker opens its broker so often.
-CONNECTIONS = 2
 
 
 class Wait(Duration):
@@ -72,33 +70,32 @@ def find_broker(app: XQueue, longest: float | None) -> None:
         NoBroker: one did not answer.
         ConfigError, Unsupported: one does not fit, or refuses us, which no wait would heal.
     """
-    once = _Once()
-    for handler in logging.getLogger().handlers:
+    filters = [(handler, _Once()) for handler in logging.getLogger().handlers]
+    for handler, once in filters:
         handler.addFilter(once)
-    asyncio.run(_watched(app, longest))
-    once.found = True
+    try:
+        asyncio.run(_watched(app, longest))
+    finally:
+        for handler, once in filters:
+            handler.removeFilter(once)
 
 
 class _Once(logging.Filter):
-    """Lets each line of a broker through once, though it is opened at every try, and by the
-    worker itself then."""
+    """Lets each line of a broker through once, though it is opened at every try."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._again: dict[tuple[str, str], int] = {}  # how often it may still be said in vain
-        self.found = False
+        self._said: set[tuple[str, str]] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for a line that was said."""
         if record.name == logger.name or not record.name.startswith("xqueue."):
             return True
         line = (record.name, record.getMessage())
-        left = self._again.get(line, 0)
-        if not self.found:
-            self._again[line] = CONNECTIONS
-        elif left:
-            self._again[line] = left - 1
-        return not left
+        if line in self._said:
+            return False
+        self._said.add(line)
+        return True
 
 
 async def _watched(app: XQueue, longest: float | None) -> None:
