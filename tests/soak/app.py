@@ -28,7 +28,7 @@ KEY_LIMIT = 2
 
 def heartbeat(lease: float) -> float:
     """As a worker would choose it."""
-    return min(1.0, lease / 10)
+    return min(1.0, lease / 5)
 
 
 def make(

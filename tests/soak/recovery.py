@@ -22,6 +22,8 @@ LINE = 0.5
 FREE = "free: nothing else to wait for"
 #: Name of the figure of which not one may be late.
 QUIET = "free, and no other stopped"
+#: The first of them without regard to times in which nobody renewed.
+PLAIN = "free, by the kill alone"
 
 
 @dataclass(slots=True, frozen=True)
@@ -33,17 +35,24 @@ class Blown:
     running: int
     delays: tuple[float, ...]
     free: tuple[float, ...]  # those of tasks that had nothing else to wait for
+    plain: tuple[float, ...]  # the same from the kill on, whoever could renew meanwhile
     while_stopped: bool  # another worker stood still in its last lease, perhaps with the file
 
 
 def silences(story: Story) -> list[tuple[float, float]]:
-    """When no worker may have renewed for two heartbeats, whatever the machine was about.
+    """When no worker renewed for two heartbeats, by the broker's own times of their heartbeats.
 
     That is an outage: everybody gets a whole lease from its end on (P1.4), the dead as well.
     """
-    heard = sorted((one.at, one.sent) for one in story.events if isinstance(one, Renewed))
+    heard = sorted(
+        (one.taken, one.sent, one.at) for one in story.events if isinstance(one, Renewed)
+    )
     longest = 2 * story.terms.heartbeat
-    return [(sent, at) for (_, sent), (at, _) in itertools.pairwise(heard) if at - sent > longest]
+    return [
+        (sent, at)
+        for (before, sent, _), (after, _, at) in itertools.pairwise(heard)
+        if after - before > longest
+    ]
 
 
 def blown(story: Story) -> list[Blown]:
@@ -75,6 +84,7 @@ def blown(story: Story) -> list[Blown]:
                     len(cut),
                     _delays(story, cut, blow.begin, quiet),
                     _delays(story, free, blow.begin, quiet),
+                    _delays(story, free, blow.begin, []),
                     near,
                 )
             )
@@ -152,12 +162,14 @@ def summary(kills: list[Blown], bound: float) -> dict[str, Any]:
     every = sorted(delay for one in kills for delay in one.delays)
     free = sorted(delay for one in kills for delay in one.free)
     quiet = sorted(delay for one in kills if not one.while_stopped for delay in one.free)
+    plain = sorted(delay for one in kills for delay in one.plain)
     longest = sorted(one.delays[-1] for one in kills if one.delays)
     return {
         "bound": bound,
         "tasks": _spread(every, bound),
         FREE: _spread(free, bound),
         QUIET: _spread(quiet, bound),
+        PLAIN: _spread(plain, bound),
         "longest of each kill": _spread(longest, bound),
     }
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: A kill strikes at least so many running tasks.
 BUSY = 10
-#: Of the run's time, how much may pass without a renewal by anybody, beside the broker's outages.
-SILENT = 0.1
+#: Of the run's time, how much may pass without a renewal by anybody, beside the broker's outages
+#: and a lease: machines stand still now and then.
+SILENT = 0.02
 
 
 @dataclass(slots=True, frozen=True)
@@ -107,7 +108,7 @@ def judge(plan: Plan, place: Place, fleet: Fleet, stream: Stream, end: End) -> O
         for begin, end in silences(story)
         if not any(begin < until and since < end for since, until, _ in away)
     )
-    if silent > plan.seconds * SILENT:
+    if silent > plan.lease + plan.seconds * SILENT:
         complaints.append(f"nobody renewed in {silent:.1f} s of {plan.seconds:g} s")
     recovery = summary(kills, plan.lease + DETECTION)
     complaints += late(recovery)

@@ -136,9 +136,11 @@ class GivenUp(Happened):
 
 
 class Renewed(Happened):
-    """A heartbeat was acknowledged; it was ``sent`` before."""
+    """A heartbeat was acknowledged; it was ``sent`` before. ``taken`` is the broker's own time of
+    it, by the broker's clock."""
 
     sent: float
+    taken: float = 0.0
     worker: str = ""
     pid: int = 0
 

@@ -77,7 +77,8 @@ class NotingQueue(TaskQueue):
             self._writer.write(Born(at=now(), worker=beat.worker, pid=beat.pid))
         sent = now()
         reply = await self._inner.extend(beat, held)
-        self._writer.write(Renewed(at=now(), sent=sent, worker=beat.worker, pid=beat.pid))
+        told = Renewed(at=now(), sent=sent, taken=reply.now, worker=beat.worker, pid=beat.pid)
+        self._writer.write(told)
         return reply
 
     async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:

@@ -73,12 +73,12 @@ def explanation(story: Story, first: Run, second: Run) -> AnyEvent | None:
     given_up = story.given_up.get((first.id, first.start.token))
     if given_up is not None and given_up.at <= second.start.at and _lets_go(story, given_up, first):
         return given_up
-    # Code that slept over its own loss; nothing else starts later with an earlier token.
-    blow = story.sleepwalk(first)
-    if blow is not None and blow.due <= second.start.at:
-        return blow.event
+    asleep = story.sleepwalk(first)
     if first.start.at > second.start.at:
-        return None
+        # The earlier token starts later: only code that slept over its own loss does that.
+        return asleep.event if asleep is not None and asleep.due <= second.start.at else None
+    if asleep is not None and _dies(story, asleep, first, second):
+        return asleep.event
     for blow in story.blows.get(first.worker, ()):
         dead = blow.event.at if isinstance(blow.event, Killed) else blow.end
         meant = first.start.at <= dead and blow.due <= second.start.at
@@ -93,8 +93,10 @@ def _cost(story: Story, blow: Blow, first: Run, second: Run) -> bool:
     What survives a blow has lost its tasks soon after its end, or keeps them. They may wait long
     until they start again: then the loss was seen at that time.
     """
-    if _settled_before(story, first, blow.begin):
-        return False
+    return not _settled_before(story, first, blow.begin) and _dies(story, blow, first, second)
+
+
+def _dies(story: Story, blow: Blow, first: Run, second: Run) -> bool:
     seen = story.losses.get((first.id, first.worker), ())
     return any(story.dying(blow, at) for at in (second.start.at, *seen))
 

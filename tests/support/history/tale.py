@@ -64,7 +64,9 @@ class Tale:
 
     def renewed(self, worker: str, *sent: float) -> Tale:
         """Its heartbeats, each acknowledged 10 ms after it was sent."""
-        return self.add(*(e.Renewed(at=at + 0.01, sent=at, worker=worker) for at in sent))
+        return self.add(
+            *(e.Renewed(at=at + 0.01, sent=at, taken=9e8 + at, worker=worker) for at in sent)
+        )
 
     def cut_off(self, worker: str, begin: float, end: float) -> Tale:
         """The broker is out of this worker's reach; of everybody's if it has no name."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from soak.recovery import FREE, QUIET, blown, late, summary
+from soak.recovery import FREE, QUIET, blown, late, silences, summary
+from support.history import events as e
 from support.history.checker import tell
 from support.history.tale import TERMS, Tale
 
@@ -58,6 +59,12 @@ def test_where_nobody_renews_for_two_heartbeats_it_counts_from_the_end_of_that()
     assert told() == (2.0, 6.0)
     assert told(4.1) == (2.0, 6.0)
     assert told(4.3) == pytest.approx((0.69, 4.69))
+
+
+def test_one_slow_answer_is_no_time_in_which_nobody_renewed() -> None:
+    tale = struck().renewed("w2", *(2.0 + n / 5 for n in range(40)))
+    tale.add(e.Renewed(at=4.9, sent=4.4, taken=9e8 + 4.41, worker="w3"))
+    assert silences(tell(tale.events, TERMS)) == []
 
 
 def test_a_kill_in_a_stop_is_told_apart() -> None:

@@ -129,9 +129,12 @@ def test_code_that_starts_as_its_process_wakes_is_explained_by_the_stop() -> Non
 
 
 def test_and_so_is_another_start_after_that() -> None:
-    tale = twice(6.01, 9.0, end=6.2)
-    assert tale.broken() == {"doubled"}
-    assert tale.stopped("w1", 2.0, 6.0).broken() == set()
+    def stopped(second: float) -> set[str]:
+        return twice(6.01, second, end=6.2).stopped("w1", 2.0, 6.0).broken()
+
+    assert twice(6.01, 9.0, end=6.2).broken() == {"doubled"}
+    assert stopped(9.0) == set()
+    assert stopped(300.0) == {"doubled"}, "what is lost by a stop is lost soon"
 
 
 def test_but_not_long_after_it_woke() -> None:
