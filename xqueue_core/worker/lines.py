@@ -28,7 +28,7 @@ logger = logging.getLogger("xqueue.worker")
 #: Seconds between two looks at all lines: two looks that agree act within the 2 s promised. Where
 #: the last one found no line the next may wait longer, if the one after it comes the sooner.
 LOOK = 0.9
-QUIET, AGAIN = 1.5, 0.4
+QUIET, AGAIN = 1.4, 0.3
 PAGE = 1000
 #: Seconds for which what came free gathers where no line is known, so that a call serves many.
 GATHER = 0.02

@@ -25,6 +25,8 @@ def test_a_large_room_is_filled_by_halves_without_a_rest() -> None:
         assert [one.limit for one in fetching.queue.leases][2:] == [63, 17]
         await fetching.close()
 
+    run(main())
+
 
 def test_what_is_worth_no_call_yet_waits_for_more() -> None:
     async def main() -> None:
