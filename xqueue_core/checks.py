@@ -27,7 +27,8 @@ def fault(task: Task, most: Capabilities, at: float) -> Fault | None:
 
     ``at`` is the wall time if the task has a ``run_at``.
     """
-    if not 0 <= task.priority <= 9:
+    # True is a number to Python, and 5.5 lies between 0 and 9.
+    if type(task.priority) is not int or not 0 <= task.priority <= 9:
         return InvalidTask(f"task {task.id}: priority is {task.priority}, not 0 to 9")
     type_, _, token = task.id.partition(":")
     if not type_ or not token or token.endswith(":"):
@@ -44,7 +45,7 @@ def fault(task: Task, most: Capabilities, at: float) -> Fault | None:
         and (task.unique_for or 0.0) >= 0
     ):
         return InvalidTask(f"task {task.id}: {_wrong_duration(task)}, not 0 or more")
-    if task.max_retry < 0:
+    if type(task.max_retry) is not int or task.max_retry < 0:
         return InvalidTask(f"task {task.id}: max_retry is {task.max_retry}, not 0 or more")
     if task.key_limit is not None and task.key_limit < 1:
         return InvalidTask(f"task {task.id}: key_limit is {task.key_limit}, not 1 or more")

@@ -73,10 +73,10 @@ class Leaser:
                 deliveries.append(delivery)
         return Leased(deliveries, [lane.decode() for lane in ready]), float(due) if due else None
 
-    async def _delivery(self, worker: str, envelope: bytes, head: Head) -> Delivery | None:
+    async def _delivery(self, worker: str, envelope: bytes | None, head: Head) -> Delivery | None:
         """The delivery; None for an envelope that cannot be decoded, which is set aside."""
         try:
-            task = decode_task(envelope)
+            task = decode_task(envelope or b"")  # somebody may have removed it
         except InvalidTask:
             await self._link.run("aside", worker, head[0], head[1])
             return None

@@ -148,7 +148,7 @@ class RedisQueue(TaskQueue):
             if not more:
                 return self._wanted(float(wanted))
             if time.monotonic() >= until:
-                return 0.0
+                return self._wanted(0.0)
 
     def _wanted(self, seconds: float) -> float:
         """Upkeep was done, and is wanted again then: seconds until it is to be asked for."""

@@ -123,7 +123,11 @@ def _body(parts: Sequence[str], flags: str) -> str:
             *begin,
             "end",
             f"redis.register_function{{function_name='{_NAME}', flags={{{named}}},",
-            "callback=function(keys, argv) KEYS, ARGV = keys, argv begin() return main() end}",
+            "callback=function(keys, argv)",
+            "KEYS, ARGV = keys, argv begin()",
+            "local answer = main()",
+            "KEYS, ARGV = nil, nil",  # a batch may be large, and the library stays
+            "return answer end}",
         ]
     )
 

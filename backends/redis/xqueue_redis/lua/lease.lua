@@ -35,6 +35,9 @@ end
 
 -- Lease a task that was found as one that waits; false if it does not.
 local function take(lane, level, id, entry)
+  if tasks[id] then
+    return false -- it lay here twice, and was taken
+  end
   local found = redis.pcall('HMGET', task_key(id), 's', 'e')
   local row = not found.err and read_row(found[1])
   if not row then
@@ -43,6 +46,10 @@ local function take(lane, level, id, entry)
   end
   tasks[id] = row
   if row[ENTRY] ~= entry or row[STATE] ~= 'pending' or row[PARKED] then
+    if entry == '' then -- somebody put it there, where it would come first for ever
+      score(early_key(lane, level), id, false)
+      call('SADD', P .. 'repair', lane)
+    end
     return false
   end
   if machine.lease(id, row, worker, number, micros(now), now) ~= 'applied' then
@@ -101,13 +108,11 @@ for _, want in ipairs(wants) do
   end
 end
 
-local chosen_any = false
 for _ = 1, ROUNDS do
   local chosen, turns, last = choose(open, limit, turn)
   if #chosen == 0 then
     break
   end
-  chosen_any = true
   for _, one in ipairs(chosen) do
     take(one.lane, one.level, one.id, one.entry)
   end
@@ -119,9 +124,7 @@ for _ = 1, ROUNDS do
   write()
   reset()
 end
-if chosen_any then
-  write()
-end
+write()
 local ready = wake_and_tell(open, told, #envelopes > 0)
 local due = first[2] and format('%.6f', math.max(0, tonumber(first[2]) - now)) or ''
 return { 'ok', due, envelopes, pack(heads), ready }

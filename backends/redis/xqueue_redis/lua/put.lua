@@ -40,7 +40,10 @@ local function holder(id, row)
     return nil
   end
   local held = unpacked(call('GET', unique_key(id, row)))
-  if held and (held[2] == -1 or held[2] > now) then
+  if held and held[2] == -1 then
+    local _, kind = task(held[1])
+    return kind ~= 'none' and held[1] or nil -- it was never written, or somebody removed it
+  elseif held and held[2] > now then
     return held[1]
   end
   return nil

@@ -105,19 +105,27 @@ end
 -- Entries that nobody has taken yet, up to n: taken by this. They are removed at once, all at the
 -- stream's beginning, which costs a fraction of removing each when its delivery ends.
 local function read_group(key, n)
-  local answer = redis.pcall('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', n, 'NOACK', 'STREAMS',
-    key, '>')
+  local function unread()
+    return redis.pcall('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', n, 'NOACK', 'STREAMS', key,
+      '>')
+  end
+  local answer = unread()
   if type(answer) == 'table' and answer.err then
     if string.find(answer.err, 'WRONGTYPE', 1, true) then
       redis.call('RENAME', key, P .. 'rubbish:' .. whole(micros(now)) .. ':' .. key)
     end
     -- A new stream has no group yet; one that somebody removed is begun anew: what runs is seen.
     redis.pcall('XGROUP', 'CREATE', key, GROUP, '0', 'MKSTREAM')
-    answer = redis.call('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', n, 'NOACK', 'STREAMS', key,
-      '>')
+    answer = unread()
+  elseif not answer and call('XLEN', key) > 0 then
+    -- Somebody else has read them: the stream holds nothing but what waits.
+    redis.call('XGROUP', 'SETID', key, GROUP, '0')
+    answer = unread()
   end
-  if not answer or not answer[1] then
+  if not answer then
     return {}
+  elseif answer.err then
+    error(answer)
   end
   local entries = answer[1][2]
   local time, nth = string.match(entries[#entries][1], '^(%d+)-(%d+)$')
@@ -154,6 +162,8 @@ local function stray(lane, level, id, entry)
   ready_by(lane, level, -1)
   if kind == 'damaged' then
     set_aside(id, UNREADABLE, now, lane, 'pending')
+  else
+    call('SADD', P .. 'repair', lane) -- was it counted at all?
   end
 end
 
