@@ -70,6 +70,7 @@ class Declaring:
         self._under: int | None = None  # the version under which ``_left`` is to be declared yet
         self._left: list[Lane] = []
         self._again: float | None = None  # when to declare again, since all was lost
+        self._life = 0  # version of the limit that is kept, as it was when the loss was noticed
         self._waits: float | None = None  # until when to wait for others at most, after a loss
 
     # -- declaring -----------------------------------------------------------------------------
@@ -142,8 +143,16 @@ class Declaring:
             return False
         beats = await self._known()
         self._permits.hush(self._clock() + self._options.heartbeat)
+        if version and self._life not in (0, version):
+            self._again = None  # lost once more since it was noticed: of that nobody knows yet
+        if self._again is None:
+            self._life = version
         if self._noticed(beats or ()):
-            await self._declare(self._semaphore, await self._keep(self._semaphore))
+            kept = await self._keep(self._semaphore)
+            if version and kept != version:
+                self._again = None  # and once more since this renewal
+            else:
+                await self._declare(self._semaphore, kept)
         return True
 
     def interrupted(self) -> None:

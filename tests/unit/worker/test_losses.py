@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from unit.worker.parts import OPTIONS, make_job, settle_down
 from unit.worker.renewing import Renewing, forget
 from xqueue_core.calls import Beat
 from xqueue_core.errors import Unavailable, Unknown
-from xqueue_core.permits import Permit, Renewed
+from xqueue_core.permits import KeyInfo, Permit, Renewed
 from xqueue_core.views import WorkerInfo
 from xqueue_core.worker.declaring import KEPT
 from xqueue_core.worker.lane import UNLIMITED
@@ -266,6 +267,44 @@ def test_a_second_loss_during_the_first_begins_anew() -> None:
         await one.renew()
         assert one.semaphore.declared == {}
         assert await hushed_for(one) >= 2 * OPTIONS.heartbeat
+
+    run(main())
+
+
+def test_who_noticed_a_loss_late_does_not_declare_in_the_moment_of_the_next_one() -> None:
+    """Others, which have been counted since the first, know nothing of the second."""
+
+    async def main() -> None:
+        one = Renewing(FakeSemaphore())
+        await one.limiter.declare()
+        await one.renew()
+
+        def lost(version: int) -> None:
+            forget(one.semaphore)
+            one.semaphore.limits[KEPT], one.semaphore.versions[KEPT] = 1, version
+
+        lost(98)  # and told again by others, which this one did not see
+        await one.renew()
+        inspect = one.semaphore.inspect
+
+        async def at_the_moment_of_a_loss(keys: Sequence[str]) -> list[KeyInfo]:
+            if one.semaphore.versions[KEPT] == 98:
+                lost(99)
+            return await inspect(keys)
+
+        one.semaphore.inspect = at_the_moment_of_a_loss  # type: ignore[method-assign]
+        await asyncio.sleep(OPTIONS.heartbeat)
+        for _ in range(2):
+            await one.renew()
+            assert one.semaphore.declared == {}
+        await asyncio.sleep(OPTIONS.heartbeat / 2)
+        lost(100)  # between two renewals
+        await asyncio.sleep(OPTIONS.heartbeat / 2)
+        await one.renew()
+        assert one.semaphore.declared == {}
+        await asyncio.sleep(OPTIONS.heartbeat)
+        await one.renew()
+        assert one.semaphore.declared == {"lane:job": 3}
 
     run(main())
 
