@@ -42,12 +42,13 @@ class Blown:
 def silences(story: Story) -> list[tuple[float, float]]:
     """When no worker renewed for two heartbeats, by the broker's own times of their heartbeats.
 
-    That is an outage: everybody gets a whole lease from its end on (P1.4), the dead as well.
+    That is an outage: everybody gets a whole lease from its end on (P1.4), the dead as well. A
+    broker notes heartbeats to half of one, so that three halves may look like two whole ones.
     """
     heard = sorted(
         (one.taken, one.sent, one.at) for one in story.events if isinstance(one, Renewed)
     )
-    longest = 2 * story.terms.heartbeat
+    longest = 1.5 * story.terms.heartbeat
     return [
         (sent, at)
         for (before, sent, _), (after, _, at) in itertools.pairwise(heard)

@@ -57,7 +57,7 @@ def test_where_nobody_renews_for_two_heartbeats_it_counts_from_the_end_of_that()
         return kill.free
 
     assert told() == (2.0, 6.0)
-    assert told(4.1) == (2.0, 6.0)
+    assert told(4.05) == (2.0, 6.0)
     assert told(4.3) == pytest.approx((0.69, 4.69))
 
 
