@@ -155,6 +155,9 @@ async def test_two_schedulers_fire_a_slot_once(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"priority": True},
+        {"priority": 5.5},
+        {"max_retry": 2.5},
         {"priority": 10},
         {"priority": -1},
         {"delay": math.inf},
