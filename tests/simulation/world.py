@@ -148,8 +148,11 @@ class World:
     async def _rest(self) -> None:
         """Until every task has ended."""
         until = self.loop.now + REST
-        while (live := await self._live()) and self.loop.now < until:
-            await asyncio.sleep(0.2)
+        mine = [id for id in self.jobs if id not in self.refused]
+        while (live := await self._live(mine)) and self.loop.now < until:
+            while live and self.loop.now < until:  # of those alone: a look at all of them is dear
+                await asyncio.sleep(0.2)
+                live = await self._live([info.id for info in live])
         for info in live:
             self.wrong.append(
                 f"G3: {info.id} is stuck: {info.state}, attempt {info.attempt}, "
@@ -157,9 +160,8 @@ class World:
                 f"waiting for {info.waiting_for or 'nothing'}, reason {info.reason or 'none'}"
             )
 
-    async def _live(self) -> list[TaskInfo]:
+    async def _live(self, ids: list[str]) -> list[TaskInfo]:
         view: Any = self.broker.faces(self.random).view
-        ids = [id for id in self.jobs if id not in self.refused]
         infos = await view.find(ids)
         return [info for info in infos if info is not None and info.state not in FINAL]
 
