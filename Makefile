@@ -106,16 +106,16 @@ first-minute: $(VENV)/.dev ## From an empty folder to the first result, as READM
 	$(RUN)/python tests/e2e/first_minute.py $(SECONDS_ALLOWED)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Run the benchmarks (ARGS=...)
+bench: $(VENV)/.dev ## Measure SQLite and Redis, each beside its raw client: five minutes (ARGS=...)
 	$(RUN)/python -m benchmarks $(ARGS)
+	PYTHONPATH=tests $(RUN)/python -m benchmarks.on_redis --server redis7 --persistence none $(ARGS)
 
-.PHONY: bench-limits
 bench-limits: $(VENV)/.dev ## Measure what limits cost, with and without in turn (ARGS=...)
 	$(RUN)/python -m benchmarks.limits lane $(ARGS)
 	$(RUN)/python -m benchmarks.limits keys $(ARGS)
 
 .PHONY: bench-redis
-bench-redis: $(VENV)/.dev ## Measure Redis beside the raw client (ARGS=...)
+bench-redis: $(VENV)/.dev ## Measure Redis alone, with and without persistence (ARGS=...)
 	PYTHONPATH=tests $(RUN)/python -m benchmarks.on_redis --server redis7 $(ARGS)
 
 .PHONY: bench-peers

@@ -39,13 +39,13 @@ def main() -> int:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options. The default is what is done in a few minutes."""
+    """The options. The default is what is done in some minutes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.on_redis", description=__doc__)
     parser.add_argument("--url", help="an empty database of a server; by default one is started")
     parser.add_argument("--server", metavar="KIND", help="redis7, redis8 or valkey, as tests do")
     parser.add_argument("--persistence", action="append", choices=PERSISTENCE, help="default both")
-    parser.add_argument("--count", type=int, default=20_000, help="tasks of each run")
-    parser.add_argument("--single", type=int, default=2_000, help="tasks submitted one by one")
+    parser.add_argument("--count", type=int, default=200_000, help="tasks of each run")
+    parser.add_argument("--single", type=int, default=5_000, help="tasks submitted one by one")
     parser.add_argument("--samples", type=int, default=50, help="pick-ups of each run")
     parser.add_argument("--runs", type=int, default=5, help="runs of the queue")
     parser.add_argument("--limits", type=int, metavar="COUNT", help="what limits cost, COUNT tasks")
