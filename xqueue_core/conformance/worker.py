@@ -10,7 +10,7 @@ import anyio
 from xqueue_core.abc import TaskQueue
 from xqueue_core.calls import Beat, BeatReply, Delivery, Held, Hold, Leased, Settle, Settled, Want
 from xqueue_core.conformance.background import Background
-from xqueue_core.conformance.check import Broken, same
+from xqueue_core.conformance.check import Broken, holds, same
 from xqueue_core.task import Outcome, Success
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ class Worker:
             slots=100,
             number=number,
         )
-        self.last = await self.queue.extend(beat, held)
+        before, self.last = self.last, await self.queue.extend(beat, held)
         same(len(self.last.held), len(held), "number of verdicts of extend")
+        if before.now:
+            holds(self.last.now > 0, "a heartbeat is answered without the time, as none before")
         return self.last
 
     async def told(self, delivery: Delivery) -> Hold:

@@ -73,7 +73,7 @@ class Keeper:
                 await self._hand_back(seen.holds, held=frozenset(), answered=None)
                 recorded.append("hand-back")
                 if await self._forget(beat.worker, seen.version):
-                    return BeatReply([Hold.LOST] * len(held))
+                    return BeatReply([Hold.LOST] * len(held), now=seen.now.wall)
             elif await self._renew(beat, held, seen):
                 break
         else:

@@ -77,6 +77,8 @@ class NotingQueue(TaskQueue):
             self._writer.write(Born(at=now(), worker=beat.worker, pid=beat.pid))
         sent = now()
         reply = await self._inner.extend(beat, held)
+        if beat.leaving:
+            return reply  # which renews nothing
         told = Renewed(at=now(), sent=sent, taken=reply.now, worker=beat.worker, pid=beat.pid)
         self._writer.write(told)
         return reply
