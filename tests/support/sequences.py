@@ -31,6 +31,7 @@ from xqueue_core.stored.queue import StoredQueue
 from xqueue_core.stored.records import Records
 from xqueue_core.stored.view import StoredView
 from xqueue_core.task import LIVE, Event
+from xqueue_redis.events import read
 from xqueue_redis.queue import RedisQueue
 from xqueue_redis.view import RedisView
 
@@ -44,7 +45,6 @@ BEGAN = 4e9
 OPTIONS = StoredOptions(dedupe_horizon=200.0, client_retry=20.0, event_retention=1e10)
 
 _event = msgspec.msgpack.Decoder(Event).decode
-_events = msgspec.msgpack.Decoder(list[Event]).decode
 
 
 async def run(
@@ -153,7 +153,7 @@ def _stream_reader(link: ClockedLink) -> Callable[[], Awaitable[Sequence[Event]]
         found: list[Event] = []
         entries: Any = await link.command("XRANGE", f"{link.prefix}events", after, "+")
         for entry, (_, part) in entries:
-            found += _events(part)
+            found += [event for event in read(part) if event is not None]
             after = f"({entry.decode()}"
         return found
 

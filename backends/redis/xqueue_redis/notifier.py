@@ -1,6 +1,6 @@
 """The notifier of the Redis backend: reads the stream of events.
 
-Every script that changes tasks appends what it tells as one entry, an array of events. A cursor is
+Every script that changes tasks appends what it tells as one entry, see ``events``. A cursor is
 the text ``<entry>.<n>.<number>``: the next event to read is number n of that entry, and ``number``
 counts the entries that were ever added until it, so that a gap shows: ids of entries have holes.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,7 @@ from xqueue_core.errors import ConfigError
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.task import Event
 from xqueue_core.views import Filter
-from xqueue_redis.reading import DAMAGED
+from xqueue_redis.events import packed, read
 
 if TYPE_CHECKING:
     from xqueue_redis.connection import Link
@@ -32,9 +32,6 @@ _CURSOR = re.compile(r"([0-9]{1,20})-([0-9]{1,20})\.([0-9]{1,9})\.([0-9]{1,19})"
 _MOST = 2**64 - 1
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_all = msgspec.msgpack.Decoder(list[Event]).decode
-_decode_each = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_decode_one = msgspec.msgpack.Decoder(Event).decode
 
 
 class RedisNotifier(Notifier):
@@ -57,7 +54,7 @@ class RedisNotifier(Notifier):
         """
         if not events:
             return
-        pages = [_encode(events[n : n + EVENTS]) for n in range(0, len(events), EVENTS)]
+        pages = [packed(events[n : n + EVENTS]) for n in range(0, len(events), EVENTS)]
         latest = {event.id: event for event in events}
         kept = [
             argument
@@ -202,9 +199,9 @@ def _read(log: _Log, filter: Filter, place: _Place) -> tuple[list[Notice], _Plac
         place = log.begin
         return [Notice(place.text, None)], place
     notices: list[Notice] = []
-    for id, packed in log.entries:
+    for id, entry in log.entries:
         number = place.number
-        events = _events(packed)
+        events = read(entry)
         start = place.skip if id == place.entry else 0
         behind = _Place(id.next, 0, number + 1)
         for n, event in enumerate(events[start:], start + 1):
@@ -213,25 +210,3 @@ def _read(log: _Log, filter: Filter, place: _Place) -> tuple[list[Notice], _Plac
                 notices.append(Notice(place.text, event))
         place = behind
     return notices, place
-
-
-def _events(packed: Any) -> list[Event | None]:
-    """The events of an entry; None for each that cannot be decoded, or for all of them."""
-    if packed is None:
-        return [None]
-    try:
-        return list(_decode_all(packed))
-    except DAMAGED:
-        pass
-    try:
-        each = _decode_each(packed)
-    except DAMAGED:
-        return [None]
-    return [_event(one) for one in each]
-
-
-def _event(packed: msgspec.Raw) -> Event | None:
-    try:
-        return _decode_one(packed)
-    except DAMAGED:
-        return None

@@ -16,6 +16,7 @@ from xqueue_core.errors import ConfigError
 from xqueue_core.task import Event, EventName, State, Success, Task
 from xqueue_core.views import Filter
 from xqueue_redis import notifier as module
+from xqueue_redis.events import packed
 from xqueue_redis.notifier import RedisNotifier
 from xqueue_redis.reading import latest_event
 
@@ -33,7 +34,7 @@ def event(n: int, type: str = "a", delivery: int = 0, worker: str = "", percent:
 async def write(link: WatchedLink, *entries: Sequence[Event]) -> None:
     """Entries, each of one script."""
     for entry in entries:
-        await link.client.xadd(f"{link.prefix}events", {"b": msgspec.msgpack.encode(entry)})
+        await link.client.xadd(f"{link.prefix}events", {"b": packed(entry)})
 
 
 @asynccontextmanager
@@ -208,7 +209,7 @@ async def test_a_log_that_was_lost_shows_a_gap(link: WatchedLink, notifier: Redi
     async def anew(*ids: str) -> None:
         await link.client.delete(key)
         for n, id in enumerate(ids):
-            await link.client.xadd(key, {"b": msgspec.msgpack.encode([event(n)])}, id=id)
+            await link.client.xadd(key, {"b": packed([event(n)])}, id=id)
 
     later = [f"99{n:011}-0" for n in range(9)]
     for begun in (["5-1"], later[:1], later[:2], later[:4], later):
@@ -238,8 +239,10 @@ async def test_a_follower_who_waits_notices_that_the_log_was_lost(
 
 
 async def test_what_cannot_be_decoded_is_a_gap(link: WatchedLink, notifier: RedisNotifier) -> None:
-    key, encode = f"{link.prefix}events", msgspec.msgpack.encode
-    await link.client.xadd(key, {"b": encode([event(1), 7, event(2)])})
+    key, encode, whole = f"{link.prefix}events", msgspec.msgpack.encode, msgspec.msgpack.decode
+    await link.client.xadd(
+        key, {"b": encode([*whole(packed([event(1)])), 7, *whole(packed([event(2)]))])}
+    )
     await link.client.xadd(key, {"b": b"\xc1"})
     await link.client.xadd(key, {"of": "another client"})
     await write(link, [event(3)])

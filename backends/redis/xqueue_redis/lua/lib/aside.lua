@@ -53,7 +53,7 @@ local function set_aside(id, why, at, lane, state)
   if state ~= '' then
     count(lane, id, 'quarantined', 1)
   end
-  tell({ id, 0, 'quarantined', 'pending', at, lane, 0, 0, '', why })
+  tell(id, 0, 'quarantined', 'pending', at, lane, 0, 0, '', why)
 end
 
 -- Remove a task that is in quarantine; the ledger shows it as canceled. `kept` is how long its

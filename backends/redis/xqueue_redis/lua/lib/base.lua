@@ -71,7 +71,9 @@ end
 
 -- -- gathered until the end ----------------------------------------------------------------------
 
-local counted, ready_changes, events, rung = {}, {}, {}, {} --@call
+local counted, ready_changes, rung = {}, {}, {} --@call
+-- What is told, as it is written: pages of groups of events, in their order. See tell().
+local pages, group, in_page = {}, nil, 0 --@call
 
 local types = {} --@call
 
@@ -115,28 +117,32 @@ local function ring(lane, n)
   rung[lane] = (rung[lane] or 0) + (n or 1)
 end
 
-local function tell(event)
-  events[#events + 1] = event
+-- Most events in one entry of the log.
+local PAGE = 500
+
+-- Tell an event. Those of a batch are mostly the same but for the task and its number: what they
+-- share is written once, [name, state, at, lane, attempt, token, worker, reason, [id, seq, ...]].
+local function tell(id, seq, name, state, at, lane, attempt, token, worker, reason)
+  if in_page == PAGE then
+    group, in_page = nil, 0
+  end
+  if not group or group[6] ~= token or group[1] ~= name or group[2] ~= state or group[3] ~= at
+    or group[4] ~= lane or group[5] ~= attempt or group[7] ~= worker or group[8] ~= reason then
+    group = { name, state, at, lane, attempt, token, worker, reason, {} }
+    if in_page == 0 then
+      pages[#pages + 1] = {}
+    end
+    local page = pages[#pages]
+    page[#page + 1] = group
+  end
+  local told = group[9]
+  local n = #told
+  told[n + 1], told[n + 2] = id, seq
+  in_page = in_page + 1
 end
 
 -- Most tokens in a lane's wake list.
 local TOKENS = 16
--- Most events in one entry of the log.
-local PAGE = 500
-
-local function flush_events()
-  local n = #events
-  for first = 1, n, PAGE do
-    local part = events
-    if n > PAGE then
-      part = {}
-      for i = first, math.min(first + PAGE - 1, n) do
-        part[#part + 1] = events[i]
-      end
-    end
-    call('XADD', P .. 'events', '*', 'b', pack(part))
-  end
-end
 
 local function finish()
   for lane, by_type in pairs(counted) do
@@ -155,7 +161,9 @@ local function finish()
       end
     end
   end
-  flush_events()
+  for _, page in ipairs(pages) do
+    call('XADD', P .. 'events', '*', 'b', pack(page))
+  end
   for lane, n in pairs(rung) do
     local key = P .. 'wake:' .. lane
     local there = call('LLEN', key)
@@ -171,5 +179,5 @@ end
 
 -- What was gathered has been written.
 local function forget_gathered()
-  counted, ready_changes, events, rung = {}, {}, {}, {}
+  counted, ready_changes, rung, pages, group, in_page = {}, {}, {}, {}, nil, 0
 end

@@ -17,8 +17,8 @@ end
 
 local function said(id, row, at, name, reason)
   row[SEQ] = row[SEQ] + 1
-  tell({ id, row[SEQ], name, row[STATE], at, row[LANE], row[ATTEMPT], row[DELIVERY], row[WORKER],
-    reason or '' })
+  tell(id, row[SEQ], name, row[STATE], at, row[LANE], row[ATTEMPT], row[DELIVERY], row[WORKER],
+    reason or '')
   return 'applied'
 end
 
@@ -372,7 +372,7 @@ end
 
 -- The task's record goes, and a tombstone stays until then: its id is taken.
 local function gone(id, row, at, horizon, request)
-  tell({ id, row[SEQ] + 1, 'expunged', row[STATE], at, row[LANE], row[ATTEMPT] })
+  tell(id, row[SEQ] + 1, 'expunged', row[STATE], at, row[LANE], row[ATTEMPT], 0, '', '')
   take_out(id, row)
   release_unique(id, row)
   local retry = 2 * horizon.client_retry

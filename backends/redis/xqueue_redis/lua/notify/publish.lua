@@ -1,7 +1,7 @@
 -- Publish progress, and keep the latest of each task.
 --
 -- KEYS: [1] {namespace}:meta
--- ARGV: 1: how many pages of events  then these, each a packed array  then three for each task:
+-- ARGV: 1: how many pages of events  then these, as tell() packs them  then three for each task:
 --         id, delivery, its latest event (packed)
 -- RETURN: nil
 -- libs: base
