@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from xqueue_core.errors import BrokerError, Unavailable, Unknown
+from xqueue_core.handlers import Kind
 from xqueue_core.permits import Answer, Grant, Request
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
@@ -27,7 +28,7 @@ class Asking:
     """One call of ``acquire`` at a time, for all lanes in which permits are of use.
 
     Args:
-        free: how many slots have no job that may run.
+        shut: True while nothing can be fetched here, so that permits are of no use.
         granted: takes each permit.
         poke: called when there are answers.
     """
@@ -37,7 +38,7 @@ class Asking:
         permits: PermitDesk,
         lanes: Mapping[str, Lane],
         desk: Desk,
-        free: Callable[[], int],
+        shut: Callable[[], bool],
         options: WorkerOptions,
         tools: Tools,
         granted: Callable[[Lane, Grip], None],
@@ -45,7 +46,7 @@ class Asking:
     ) -> None:
         self._permits = permits
         self._lanes = lanes
-        self._free = free
+        self._shut = shut
         self._desk = desk
         self._wait = options.lease_wait
         self._lease = options.lease
@@ -107,14 +108,15 @@ class Asking:
         """What to ask for now: unanswered requests again, and new ones where there is room."""
         if self._permits.hushed() or self._permits.blind():
             return []
-        now = self._clock()
-        seeking = [one for one in self._lanes.values() if one.seeking and one.barred <= now]
-        free = self._free() - sum(len(lane.idle) for lane in seeking)
+        now, shut = self._clock(), self._shut()
         for lane in self._lanes.values():
-            if lane.asked and not lane.seeking:
+            if lane.asked and (shut or not lane.seeking):
                 lane.withdraw(self._permits)
+        if shut:
+            return []
+        seeking = [one for one in self._lanes.values() if one.seeking and one.barred <= now]
         for lane in seeking:
-            wanted = self._wanted(lane, free, len(seeking))
+            wanted = self._wanted(lane, seeking)
             if wanted and not lane.asked:
                 lane.asked.append(self.request(lane, queue=True))
                 if not lane.saturated:
@@ -124,14 +126,30 @@ class Asking:
                 lane.withdraw(self._permits)
         return [(lane, request) for lane in seeking for request in lane.asked]
 
-    def _wanted(self, lane: Lane, free: int, seeking: int) -> int:
+    def _wanted(self, lane: Lane, seeking: Sequence[Lane]) -> int:
+        free = min(self._free(kind, seeking) for kind in (None, *lane.scarce))
         if free > 0:
-            fair = max(1, free // seeking)
+            lane.spurned = False
+            fair = max(1, free // len(seeking))
             return fair if lane.work else min(fair, len(lane.waiting))
         # All slots are taken. A lane below its share gets its turn all the same, or lanes
-        # without a limit, whose tasks are fetched ahead, would keep it out for ever.
-        below = (lane.used + len(lane.idle)) * len(self._lanes) < self._desk.slots
-        return 1 if below and not lane.idle else 0
+        # without a limit, whose tasks are fetched ahead, would keep it out for ever. But where
+        # that was of no use, and others were in need of it, something must have ended since.
+        return 1 if not lane.idle and not lane.spurned and self._below(lane) else 0
+
+    def _free(self, kind: Kind | None, seeking: Sequence[Lane]) -> int:
+        """Slots, or what there is for a kind, that nothing here is about to take."""
+        waiting = [job for lane in self._lanes.values() for job in lane.waiting]
+        idle = sum(len(lane.idle) for lane in seeking if lane.needs(kind))
+        return self._desk.startable(kind, waiting) - idle
+
+    def _below(self, lane: Lane) -> bool:
+        """True if the lane has less than its share of what can run at once."""
+        has = lane.used + len(lane.idle)
+        return all(
+            has * sum(one.needs(kind) for one in self._lanes.values()) < self._desk.capacity(kind)
+            for kind in (None, *lane.scarce)
+        )
 
     # -- asking --------------------------------------------------------------------------------
 

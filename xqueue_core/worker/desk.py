@@ -8,6 +8,9 @@ from xqueue_core.calls import Held
 from xqueue_core.handlers import Kind
 from xqueue_core.worker.job import Job
 
+#: Kinds of which fewer can run than there are slots.
+SCARCE = (Kind.THREAD, Kind.PROCESS)
+
 
 class Desk:
     """Jobs that have a slot, jobs whose outcome is being settled, and the room that is left.
@@ -18,8 +21,10 @@ class Desk:
     def __init__(self, slots: int, prefetch: int, threads: int, children: int = 1) -> None:
         self.slots = slots
         self.prefetch = prefetch
-        self._threads = threads + min(prefetch, threads // 4)
-        self._children = children + min(prefetch, max(1, children // 4))
+        self._threads = threads
+        self._children = children
+        self._threads_ahead = min(prefetch, threads // 4)
+        self._children_ahead = min(prefetch, max(1, children // 4))
         self.active: set[Job] = set()
         self.settling: set[Job] = set()
         self._threaded = 0
@@ -56,10 +61,29 @@ class Desk:
         """How many deliveries for handlers of a kind may be fetched: a few beyond what can run."""
         room = self.room
         if kind is Kind.THREAD:
-            room = min(room, self._threads - self._threaded)
+            room = min(room, self._threads + self._threads_ahead - self._threaded)
         elif kind is Kind.PROCESS:
-            room = min(room, self._children - self._isolated)
+            room = min(room, self._children + self._children_ahead - self._isolated)
         return max(0, room)
+
+    def capacity(self, kind: Kind | None = None) -> int:
+        """How many can run at once, in all or of a kind."""
+        if kind is Kind.THREAD:
+            return min(self.slots, self._threads)
+        if kind is Kind.PROCESS:
+            return min(self.slots, self._children)
+        return self.slots
+
+    def startable(self, kind: Kind | None, waiting: Collection[Job]) -> int:
+        """How many more could start now, in all or of a kind, if those that wait here did not.
+
+        Negative where more are here than can run. ``waiting`` must be on the desk.
+        """
+        here, apart = len(self.active), len(waiting)
+        if kind in SCARCE:
+            here = self._threaded if kind is Kind.THREAD else self._isolated
+            apart = sum(job.spec.kind is kind for job in waiting)
+        return self.capacity(kind) - here + apart
 
     def _count(self, kind: Kind, by: int) -> None:
         if kind is Kind.THREAD:

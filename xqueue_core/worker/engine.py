@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import BeatReply, Delivery, Hold, Leased, Settled
-from xqueue_core.handlers import Kind
 from xqueue_core.task import AnyOutcome, HandBack, Parked
 from xqueue_core.worker import report
 from xqueue_core.worker.crossing import Crossing, Outward
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.fetcher import Asked, Fetcher
+from xqueue_core.worker.gate import Gate
 from xqueue_core.worker.job import Job, Recall, Resize, Stage, Tell, Told
 from xqueue_core.worker.keeper import Keeper, Person
 from xqueue_core.worker.keys import Keys
-from xqueue_core.worker.lane import declared
+from xqueue_core.worker.lane import declared, kinds_of
 from xqueue_core.worker.limiter import Limiter
 from xqueue_core.worker.lines import Lines
 from xqueue_core.worker.options import WorkerOptions
@@ -96,10 +96,13 @@ class Engine:
             self._start,
             self.finish,
             lambda: self.keeper.soon(),
+            lambda: len(self.desk.settling) == len(self.settler.spent),
         )
         self.lines = Lines(faces.queue, faces.semaphore, self.lanes, tools)
         self.permits.unhurried = self.lines.unhurried
+        self.kinds = kinds_of(self.lanes, self.specs.values())
         self.limiter = self._limiter()
+        self.gate = Gate(self.desk, tools.clock, self.limiter.waiting, self.keys.admit, self._start)
         self.renewal = Renewal(
             faces.semaphore,
             self.permits,
@@ -108,6 +111,7 @@ class Engine:
             self.desk,
             options,
             self._recall_one,
+            self.gate.overdue,
         )
         self.keeper = self._keeper(pulse, term)
         self.fetcher = self._fetcher()
@@ -120,11 +124,14 @@ class Engine:
             self.permits,
             self.desk,
             declared(self.lanes, self.specs.values()),
+            self.kinds,
             self.options,
             self.tools,
             self._poke,
             self._admit,
             self.finish,
+            self._resting,
+            lambda: self._resting() or self.fetcher.failing or self._brake(),
             self.faces.view,
         )
 
@@ -149,7 +156,7 @@ class Engine:
         return Fetcher(
             self.faces.queue,
             self.worker,
-            self._kinds(),
+            self.kinds,
             self.desk,
             self.limiter,
             self.options,
@@ -160,12 +167,8 @@ class Engine:
             lambda: self.term.spell,
         )
 
-    def _kinds(self) -> dict[str, set[Kind]]:
-        """Each lane, and the kinds of its handlers."""
-        kinds: dict[str, set[Kind]] = {lane: set() for lane in self.lanes}
-        for spec in self.specs.values():
-            kinds[spec.lane].add(spec.kind)
-        return kinds
+    def _resting(self) -> bool:
+        return self.fetcher.resting or self.desk.solitary
 
     # -- what leases bring ---------------------------------------------------------------------
 
@@ -241,14 +244,10 @@ class Engine:
             self.recall("alone")
             job.stage = Stage.ASKING
             self.solitary.admit(job)
+            self.limiter.look()
 
     def _enter(self, job: Job) -> None:
-        """Let it through to the handlers, by way of its key's permit if it has a key."""
-        if job.delivery.task.key is not None:
-            job.stage = Stage.ASKING
-            self.keys.admit(job)
-        else:
-            self._start(job)
+        self.gate.admit(job)
 
     def _start(self, job: Job) -> None:
         if job.waits:
@@ -295,8 +294,9 @@ class Engine:
             outcome = HandBack(ran=outcome.ran, reason=self.why)  # its handlers' side cannot know
         job.lost = job.lost or outcome is None
         self.desk.leave(job)
-        self.limiter.look()
         self.solitary.ended(job)
+        self.limiter.ended(job)
+        self.gate.look()
         if outcome is not None and not job.lost:
             self.settler.add(job, outcome)
         else:
@@ -310,7 +310,7 @@ class Engine:
             logger.info("%s: delivery %d is not current any more", job.id, job.delivery.token)
         elif type(outcome) is Parked:
             self.lines.parked(job.lane, job.delivery.task.key or "")
-        if not self.desk.settling:
+        if len(self.desk.settling) <= self.settler.stuck:
             self.changed.set()
             self.solitary.look()
             self._poke()
@@ -372,8 +372,8 @@ class Engine:
 
     def _withdrawn(self, job: Job) -> bool:
         """It waited here for a permit, or to be alone, and does so no more."""
-        waited = (self.limiter.withdraw, self.keys.withdraw, self.solitary.withdraw)
-        return any(withdraw(job) for withdraw in waited)
+        places = (self.limiter, self.gate, self.keys, self.solitary)
+        return any(place.withdraw(job) for place in places)
 
     def _overdue(self) -> list[str]:
         late = [job.id for job in self.watchman.overdue()]
@@ -393,4 +393,5 @@ class Engine:
         return self._full or not self.term.fresh(self.tools.clock())
 
     def _poke(self) -> None:
+        self.limiter.look()
         self.fetcher.poke()

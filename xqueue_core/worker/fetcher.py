@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xqueue_core.calls import Leased, Want
 from xqueue_core.errors import BrokerError, BrokerGone, LeaseLost, Refused
 from xqueue_core.handlers import Kind
-from xqueue_core.worker.desk import Desk
+from xqueue_core.worker.desk import SCARCE, Desk
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.tools import Backoff, Tools
 
@@ -29,9 +29,6 @@ LONGEST = 0.005
 #: A call brings half of all that there may be here, so that some run while the broker gets others:
 #: else the two wait for each other in turn. Fewer than this would make each task dear.
 FEW = 32
-
-#: Kinds of which fewer can run than there are slots.
-SCARCE = (Kind.THREAD, Kind.PROCESS)
 
 
 @dataclass(slots=True, frozen=True)
@@ -103,6 +100,8 @@ class Fetcher:
         self._unanswered = False
         self._closed = False
         self._held = False
+        #: True while calls fail: what the last one took is not known.
+        self.failing = False
         self._still = asyncio.Event()  # held, and no call is under way
         self.quiet = False
         self.paused: frozenset[str] = frozenset()  # lanes to leave out
@@ -178,14 +177,15 @@ class Fetcher:
     # -- what to ask for -----------------------------------------------------------------------
 
     @property
-    def _resting(self) -> bool:
+    def resting(self) -> bool:
+        """True while nothing is to be fetched, for as long as it may last."""
         return self._closed or self._held or self.quiet
 
     def _next(self) -> Asked | None:
         # What a call took whose answer was never received must not lie here unknown: a rest, a
         # pause or a lack of room may last.
         nothing = Asked([], 0, 0.0) if self._unanswered else None
-        if self._resting:
+        if self.resting:
             return nothing
         if self._brake():
             return None
@@ -227,7 +227,7 @@ class Fetcher:
         """True if the call under way should rather ask for something else."""
         if self._asked is None:
             return False
-        if self._resting:
+        if self.resting:
             return bool(self._asked.wants)
         now = {want.lane: want.limit > 0 for want in self._wants()}
         return now != {want.lane: want.limit > 0 for want in self._asked.wants}
@@ -269,7 +269,7 @@ class Fetcher:
             logger.info("the lease lapsed while tasks were fetched: asking for them again")
             return None
         if leased is not None:
-            self._unanswered = False
+            self._unanswered = self.failing = False
             if self._backoff.reset():
                 logger.info("the broker answers again")
         return leased
@@ -277,6 +277,7 @@ class Fetcher:
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, BrokerGone):
             raise error
+        self.failing = not isinstance(error, Refused)
         if isinstance(error, Refused):
             logger.error("the broker refused to hand out tasks: %s", error)
             self._unanswered = False

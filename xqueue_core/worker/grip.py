@@ -18,6 +18,7 @@ class Grip:
     permit: Permit
     lane: str
     term: Term  # of all this worker's permits
+    since: float = 0.0  # when it was granted, by the worker's clock
     job: Job | None = None
     yielding: bool = False
     lost: bool = False

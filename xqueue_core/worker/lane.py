@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from xqueue_core.permits import lane_key
 
 if TYPE_CHECKING:
-    from xqueue_core.handlers import HandlerSpec
+    from xqueue_core.handlers import HandlerSpec, Kind
     from xqueue_core.permits import Request
     from xqueue_core.worker.grip import Grip
     from xqueue_core.worker.job import Job
@@ -31,12 +31,21 @@ def declared(lanes: Iterable[str], specs: Iterable[HandlerSpec]) -> dict[str, in
     return limits
 
 
+def kinds_of(lanes: Iterable[str], specs: Iterable[HandlerSpec]) -> dict[str, set[Kind]]:
+    """The kinds of each lane's handlers."""
+    kinds: dict[str, set[Kind]] = {lane: set() for lane in lanes}
+    for spec in specs:
+        kinds[spec.lane].add(spec.kind)
+    return kinds
+
+
 @dataclass(slots=True)
 class Lane:
     """One lane served, as the limiter sees it."""
 
     name: str
     declared: int | None
+    scarce: tuple[Kind, ...] = ()  # the kinds of its handlers of which fewer run than slots
     version: int = 0  # 0 = no limit
     closed: bool = False  # nothing is asked for until the next renewal has told and counted
     paused: bool = False
@@ -47,6 +56,9 @@ class Lane:
     asked: list[Request] = field(default_factory=list)  # not answered for good
     step: int = FIRST
     saturated: bool = False  # the last answer held a DENIED
+    spurned: bool = (
+        False  # a permit was of no use here until others needed it; none has ended since
+    )
     refusals: int = 0  # in a row, of this lane alone
     barred: float = float("-inf")  # until then it is left out of calls, for it makes them fail
 
@@ -64,6 +76,10 @@ class Lane:
     def seeking(self) -> bool:
         """True if permits are of use."""
         return self.open and (self.work or bool(self.waiting))
+
+    def needs(self, kind: Kind | None) -> bool:
+        """True if its tasks take what there is for this kind; None for slots, which all take."""
+        return kind is None or kind in self.scarce
 
     @property
     def hungry(self) -> int:

@@ -9,7 +9,7 @@ from xqueue_core.permits import Request
 from xqueue_core.task import AnyOutcome, HandBack
 from xqueue_core.worker.asking import Asking
 from xqueue_core.worker.declaring import KEPT, Declaring, others
-from xqueue_core.worker.desk import Desk
+from xqueue_core.worker.desk import SCARCE, Desk
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job, Stage
 from xqueue_core.worker.lane import UNLIMITED, Lane
@@ -19,6 +19,7 @@ from xqueue_core.worker.tools import Tools
 
 if TYPE_CHECKING:
     from xqueue_core.abc import Semaphore, TaskView
+    from xqueue_core.handlers import Kind
 
 
 class Limiter:
@@ -28,6 +29,8 @@ class Limiter:
         poke: called when more may be leased.
         enter: takes a job that has waited here for its permit.
         refuse: takes one that will get none here, and its outcome.
+        resting: True while nothing is to be fetched, for as long as it may last.
+        shut: True also while nothing can be fetched just now.
         view: tells which other workers there are.
     """
 
@@ -37,23 +40,29 @@ class Limiter:
         permits: PermitDesk,
         desk: Desk,
         lanes: Mapping[str, int | None],
+        kinds: Mapping[str, Collection[Kind]],
         options: WorkerOptions,
         tools: Tools,
         poke: Callable[[], None],
         enter: Callable[[Job], None],
         refuse: Callable[[Job, AnyOutcome], None],
+        resting: Callable[[], bool],
+        shut: Callable[[], bool],
         view: TaskView | None = None,
     ) -> None:
         self._semaphore = semaphore
         self._permits = permits
         self._desk = desk
-        self._lanes = {name: Lane(name, declared) for name, declared in lanes.items()}
+        self._lanes = {
+            name: Lane(name, declared, tuple(kind for kind in SCARCE if kind in kinds[name]))
+            for name, declared in lanes.items()
+        }
         self._poke = poke
         self._enter = enter
         self._refuse = refuse
-        self._asking = Asking(
-            permits, self._lanes, desk, self._free, options, tools, self._granted, poke
-        )
+        self._resting = resting
+        self._shut = shut
+        self._asking = Asking(permits, self._lanes, desk, shut, options, tools, self._granted, poke)
         self._declaring = Declaring(
             semaphore,
             permits,
@@ -88,8 +97,18 @@ class Limiter:
         return self._declaring.told
 
     def look(self) -> None:
-        """There may be more room, or less."""
+        """There may be more room, or less, or a rest has begun or ended."""
+        if self._resting():
+            for lane in self._lanes.values():
+                lane.give_back(self._permits, len(lane.idle))
         self._asking.look()
+
+    def ended(self, job: Job) -> None:
+        """A job is not here any more."""
+        if job.started:
+            for lane in self._lanes.values():
+                lane.spurned = False
+        self.look()
 
     async def run(self) -> None:
         """Ask for permits until cancelled."""
@@ -124,7 +143,7 @@ class Limiter:
         if lane.hungry <= 0:
             return 0
         hungry = [one for one in self._lanes.values() if one.hungry > 0]
-        room = self._desk.prefetch - self._waiting()
+        room = self._desk.prefetch - len(self.waiting())
         share, rest = divmod(max(0, room), len(hungry))
         return min(lane.hungry, share + (hungry.index(lane) < rest))
 
@@ -139,7 +158,7 @@ class Limiter:
     def keep(self, job: Job) -> bool:
         """Let a job that was fetched ahead wait for a permit in use here. False if it cannot."""
         lane = self._lanes[job.lane]
-        if lane.hungry <= 0 or self._waiting() >= self._desk.prefetch:
+        if lane.hungry <= 0 or len(self.waiting()) >= self._desk.prefetch:
             return False
         job.stage = Stage.ASKING
         lane.waiting.append(job)
@@ -177,10 +196,13 @@ class Limiter:
 
     def trim(self) -> None:
         """Give back idle permits beyond the free slots: they would only keep others out."""
-        room = max(1, self._free())
+        waiting = self.waiting()
+        room = max(1, self._desk.startable(None, waiting))
         for lane in self._lanes.values():
-            if len(lane.idle) > room:
-                lane.give_back(self._permits, len(lane.idle) - room)
+            few = [max(1, self._desk.startable(kind, waiting)) for kind in lane.scarce]
+            most = min([room, *few])
+            if len(lane.idle) > most:
+                lane.give_back(self._permits, len(lane.idle) - most)
                 self.look()
             room = max(0, room - len(lane.idle))
 
@@ -192,6 +214,7 @@ class Limiter:
         grip.job = None
         lane = self._lanes[grip.lane]
         lane.used -= 1
+        lane.spurned = lane.spurned or (grip.yielding and not job.started)
         if not grip.lost:
             if grip.yielding or not lane.open:
                 self._permits.release(grip)
@@ -306,9 +329,10 @@ class Limiter:
 
     def dropped(self, grip: Grip) -> None:
         """An idle permit was lost, or must be given up."""
-        idle = self._lanes[grip.lane].idle
-        if grip in idle:
-            idle.remove(grip)
+        lane = self._lanes[grip.lane]
+        lane.spurned = lane.spurned or grip.yielding
+        if grip in lane.idle:
+            lane.idle.remove(grip)
         self.look()
 
     def close(self) -> None:
@@ -327,7 +351,7 @@ class Limiter:
             job = lane.waiting.popleft()
             _serve(lane, grip, job)
             self._enter(job)
-        elif lane.work:
+        elif lane.work and not self._shut():
             lane.idle.append(grip)
         else:
             self._permits.release(grip)
@@ -337,12 +361,9 @@ class Limiter:
         while lane.waiting and not (lane.used or lane.idle):
             self._refuse(lane.waiting.popleft(), HandBack(reason="no permit"))
 
-    def _waiting(self) -> int:
-        return sum(len(lane.waiting) for lane in self._lanes.values())
-
-    def _free(self) -> int:
-        """Slots without a job that may run."""
-        return max(0, self._desk.slots - len(self._desk.active) + self._waiting())
+    def waiting(self) -> list[Job]:
+        """What was fetched ahead, and waits for a permit that is in use here."""
+        return [job for lane in self._lanes.values() for job in lane.waiting]
 
 
 def _serve(lane: Lane, grip: Grip, job: Job) -> None:

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
+from xqueue_core.worker.desk import SCARCE
 from xqueue_core.worker.engine import Engine
-from xqueue_core.worker.fetcher import SCARCE
 from xqueue_core.worker.job import Resize
 from xqueue_core.worker.scaler import HIGH, INTERVAL, Load, Scaler
 

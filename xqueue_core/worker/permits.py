@@ -110,7 +110,8 @@ class PermitDesk:
 
     def granted(self, request: Request, token: int, lane: str) -> Grip:
         """A request was granted."""
-        grip = Grip(Permit(id=request.id, key=request.key, token=token), lane, self._term)
+        permit = Permit(id=request.id, key=request.key, token=token)
+        grip = Grip(permit, lane, self._term, self._tools.clock())
         self._held[request.id] = grip
         return grip
 

@@ -23,7 +23,8 @@ T = TypeVar("T")
 
 
 class Renewal:
-    """One :meth:`renew` every half heartbeat. ``recall`` takes words to the executor.
+    """One :meth:`renew` every half heartbeat. ``recall`` takes words to the executor, also those
+    that are ``overdue``.
 
     Whatever runs under a limit without a permit is registered at the next renewal: because it
     began before the limit, or because its permit was lost while it ran. It counts until it ends,
@@ -39,6 +40,7 @@ class Renewal:
         desk: Desk,
         options: WorkerOptions,
         recall: Callable[[Recall], None],
+        overdue: Callable[[], list[Recall]],
     ) -> None:
         self._semaphore = semaphore
         self._permits = permits
@@ -47,6 +49,7 @@ class Renewal:
         self._desk = desk
         self._patience = options.patience
         self._recall = recall
+        self._overdue = overdue
         #: What runs without a permit of its lane, or of its key, and has no answer yet.
         self._lane_less: dict[Job, Request] = {}
         self._key_less: dict[Job, Request] = {}
@@ -71,6 +74,8 @@ class Renewal:
         counted = await self._in_time(self._register(self._lane_less, keyed=False))
         self._limiter.open()
         counted &= await self._in_time(self._register(self._key_less, keyed=True))
+        for recall in self._overdue():
+            self._recall(recall)
         if failure is not None:
             raise failure
         if counted:

@@ -104,6 +104,11 @@ class Settler:
         return [job for job, fault in self._faults.items() if fault.spent]
 
     @property
+    def stuck(self) -> int:
+        """How many outcomes are tried again and again, because they failed alone."""
+        return len(self._faults)
+
+    @property
     def done(self) -> bool:
         """True if nothing waits or is under way that there is hope for."""
         left = len(self._waiting) + len(self._doubtful) + sum(map(len, self._under_way))

@@ -29,6 +29,7 @@ class Solitary:
         start: lets it through.
         refuse: takes a job that does not start, and its outcome.
         beat: has a heartbeat sent at once.
+        recorded: True if everything that was here has been, as far as there is hope for it.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Solitary:
         start: Callable[[Job], None],
         refuse: Callable[[Job, AnyOutcome], None],
         beat: Callable[[], None],
+        recorded: Callable[[], bool],
     ) -> None:
         self._desk = desk
         self._least = self._patience = patience
@@ -48,6 +50,7 @@ class Solitary:
         self._start = start
         self._refuse = refuse
         self._beat = beat
+        self._recorded = recorded
         self._waiting: Job | None = None
         self._running: Job | None = None
         self._since = 0.0
@@ -127,4 +130,4 @@ class Solitary:
             self._start(job)
 
     def _alone(self) -> bool:
-        return len(self._desk.active) == 1 and not self._desk.settling
+        return len(self._desk.active) == 1 and self._recorded()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from support.fake_semaphore import FakeSemaphore
 from support.virtual import tools
 from unit.worker.parts import make_job, settle_down
+from xqueue_core.handlers import Kind
 from xqueue_core.permits import Answer, Keep, Permit, Request
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
@@ -21,13 +22,19 @@ from xqueue_core.worker.permits import PermitDesk
 class Limiting:
     """A limiter over a fake semaphore; this test leases and renews."""
 
-    def __init__(self, semaphore: FakeSemaphore, **options: Any) -> None:
+    def __init__(
+        self,
+        semaphore: FakeSemaphore,
+        kinds: Collection[Kind] = (Kind.COROUTINE,),
+        **options: Any,
+    ) -> None:
         self.options = WorkerOptions(**{"concurrency": 4, "prefetch": 0, **options})
         self.semaphore = semaphore
         self.desk = Desk(self.options.concurrency, self.options.prefetch, 2)
         self.tools = tools()
         self.permits = PermitDesk(semaphore, "w~1", self.options, self.tools)
         self.pokes = 0
+        self.resting = self.shut = False
         self.entered: list[Job] = []
         self.refused: list[Job] = []
         lanes: dict[str, int | None] = {"job": 3, "plain": None}
@@ -36,11 +43,14 @@ class Limiting:
             self.permits,
             self.desk,
             lanes,
+            dict.fromkeys(lanes, kinds),
             self.options,
             self.tools,
             self._poke,
             self.entered.append,
             lambda job, outcome: self.refused.append(job),
+            lambda: self.resting,
+            lambda: self.resting or self.shut,
         )
         self.released: list[Permit] = []
         self.told: list[tuple[str, Keep]] = []

@@ -41,14 +41,18 @@ class Renewing:
             self.permits,
             self.desk,
             lanes,
+            dict.fromkeys(lanes, ()),
             OPTIONS,
             own,
             lambda: None,
             self.started.append,
             lambda job, outcome: None,
+            lambda: False,
+            lambda: False,
             view,
         )
         self.recalled: list[Recall] = []
+        self.overdue: list[Recall] = []
         self.renewal = Renewal(
             semaphore,
             self.permits,
@@ -57,6 +61,7 @@ class Renewing:
             self.desk,
             OPTIONS,
             self.recalled.append,
+            lambda: self.overdue,
         )
         self.tasks = [
             asyncio.create_task(self.limiter.run()),

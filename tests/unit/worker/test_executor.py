@@ -374,7 +374,7 @@ def test_nothing_starts_on_a_permit_that_may_have_expired() -> None:
         term = Term(1.0)
         for name, key in (("lane", False), ("key", True)):
             waits = Job(delivery(name), app.handlers["job"])
-            grip = Grip(Permit(name, "k"), "job", term, waits)
+            grip = Grip(Permit(name, "k"), "job", term, job=waits)
             waits.permit, waits.key_permit = (None, grip) if key else (grip, None)
             executing.crossing.inward.send(waits)
         await asyncio.sleep(0.1)
@@ -382,7 +382,7 @@ def test_nothing_starts_on_a_permit_that_may_have_expired() -> None:
         assert started == []
         term.acknowledged(executing.tools.clock())
         good = Job(delivery("good"), app.handlers["job"])
-        good.permit = Grip(Permit("good", "k"), "job", term, good)
+        good.permit = Grip(Permit("good", "k"), "job", term, job=good)
         executing.crossing.inward.send(good)
         await asyncio.sleep(0.1)
         assert started == ["job"]

@@ -41,6 +41,7 @@ class Alone:
             self.started.append,
             self._refuse,
             self._beat,
+            lambda: not self.desk.settling,
         )
         self.suspect = make_job("suspect", losses=2)
         self.other = make_job("other")
