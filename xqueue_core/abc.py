@@ -8,9 +8,10 @@ Rules for every method of every class here:
 
 * Batches: answers have the request's length and order. What is wrong with one item is a
   verdict about that item. A raise means that the call failed as a whole: ``Unavailable``
-  (nothing happened), ``Unknown`` (it may have happened; repeating is safe) or ``Refused``
-  (nothing happened, and repeating will not help). A driver classifies errors and never
-  retries: the core does.
+  (nothing happened), ``Unknown`` (it may have happened, in part too; repeating is safe) or
+  ``Refused`` (nothing happened, and repeating will not help). An ``Unknown`` that the broker
+  answered itself, having failed half way, has ``answered`` set. A driver classifies errors and
+  never retries: the core does.
 * What only the broker knows is never answered without it: that something is durable, who holds
   a delivery or a permit, whether there is work. Out of reach, such a call raises.
 * Every call ends within ``wait`` (where it has one) plus the driver's deadline of a few

@@ -76,7 +76,14 @@ class PayloadTooLarge(SubmitError):
 
 
 class BrokerError(XQueueError):
-    """A call to the broker failed as a whole."""
+    """A call to the broker failed as a whole.
+
+    Attributes:
+        answered: the broker is there and answered with this error, so that what is in the call may
+            be at fault; false where it may only be away.
+    """
+
+    answered: bool = False
 
 
 class Unavailable(BrokerError):
@@ -84,11 +91,16 @@ class Unavailable(BrokerError):
 
 
 class Unknown(BrokerError):
-    """The call may or may not have happened; repeating it is safe."""
+    """The call may or may not have happened; repeating it is safe.
+
+    Also where the broker answered that it failed half way: then ``answered`` is true.
+    """
 
 
 class Refused(BrokerError):
     """The broker refused the call for good; repeating it will not help."""
+
+    answered = True
 
 
 class WorkerIdTaken(Refused):

@@ -69,7 +69,9 @@ class Asking:
             try:
                 await self._ask(asked, self._wait)
             except (Unavailable, Unknown) as error:
-                if await self._backoff.wait() == 1:
+                if error.answered:
+                    await self._apart()
+                elif await self._backoff.wait() == 1:
                     logger.warning("no permits can be had now: %s", error)
             except Exception:  # noqa: BLE001 - told again of the lane whose fault it is
                 await self._apart()
@@ -191,10 +193,11 @@ class Asking:
                 continue
             try:
                 await self._ask(asked, 0.0)
-            except (Unavailable, Unknown):
-                await self._backoff.wait()
             except Exception as error:  # noqa: BLE001 - whatever a driver raises
-                self._bar(lane, error)
+                if isinstance(error, Unavailable | Unknown) and not error.answered:
+                    await self._backoff.wait()
+                else:
+                    self._bar(lane, error)
             else:
                 lane.refusals = 0
 

@@ -125,6 +125,9 @@ class Keys:
             raise
         except (Unavailable, Unknown) as error:
             self._withdraw_unwanted(batch)
+            if error.answered:
+                await self._one_by_one(batch, error)
+                return
             # The jobs stay held, and their slots taken, until there is an answer: the same
             # requests are repeated, so none is granted twice.
             if await self._backoff.wait() == 1:

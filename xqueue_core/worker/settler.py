@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xqueue_core.calls import Settle, Settled
-from xqueue_core.errors import BrokerError, Refused
+from xqueue_core.errors import BrokerError
 from xqueue_core.task import AnyOutcome, Failed, Failure, RetryAt, Success
 from xqueue_core.text import storable
 from xqueue_core.worker.job import Job
@@ -164,9 +164,10 @@ class Settler:
             )
             if len(verdicts) != len(batch):
                 raise RuntimeError(f"{len(verdicts)} answers to {len(batch)} outcomes")
-        except Refused as error:
-            self._split(batch, error)
         except BrokerError as error:
+            if error.answered:
+                self._split(batch, error)
+                return
             original = self._replaced.pop(batch[0][0], None)
             if original is not None:  # whether the backend takes the original is open again
                 self._under_way.popleft()

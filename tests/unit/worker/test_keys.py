@@ -66,10 +66,15 @@ class Keyed:
         return jobs
 
 
+class HalfWay(Unknown):
+    answered = True
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
         (InvalidTask("a limit of 0"), Failed(Failure("limits", message="a limit of 0"))),
+        (HalfWay("half way"), HandBack(unable="limits", reason="half way")),
         (Refused("damaged"), HandBack(unable="limits", reason="damaged")),
         (ValueError("a bug"), HandBack(unable="limits", reason="a bug")),
     ],

@@ -11,7 +11,7 @@ from support.fake_semaphore import FakeSemaphore
 from support.virtual import run
 from unit.worker.limiting import Late, Limiting
 from unit.worker.parts import make_job, settle_down
-from xqueue_core.errors import Refused
+from xqueue_core.errors import Refused, Unknown
 from xqueue_core.permits import Answer, Request
 from xqueue_core.worker.lane import UNLIMITED
 
@@ -120,21 +120,29 @@ def test_the_end_of_the_worker_withdraws_what_a_call_under_way_may_have_been_gra
     run(main())
 
 
+class _HalfWay(Unknown):
+    answered = True
+
+
 class _Choosy(FakeSemaphore):
     """Does not like one lane."""
+
+    error: Exception = Refused("no such key")
 
     async def acquire(self, requests: Sequence[Request], wait: float) -> list[Answer]:
         if any(request.key == "lane:plain" for request in requests):
             self.calls.append(list(requests))
-            raise Refused("no such key")
+            raise self.error
         return await super().acquire(requests, wait)
 
 
+@pytest.mark.parametrize("error", [Refused("no such key"), _HalfWay("half way")])
 def test_a_lane_that_the_semaphore_refuses_holds_up_no_other(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     async def main() -> None:
         one = Limiting(_Choosy(job=2, plain=2))
+        one.semaphore.error = error  # type: ignore[attr-defined]
         await one.renew()
         assert one.limiter.allowance("job") == 2
         for _ in range(60):

@@ -134,7 +134,12 @@ def bad(one: Settle) -> bool:
     return one.id == "job:bad" and not plain
 
 
+class HalfWay(Unknown):
+    answered = True
+
+
 FAULTS = [
+    HalfWay("it ended half way"),
     Refused("too large for me"),
     UnicodeEncodeError("utf-8", "\udce9", 0, 1, "surrogates not allowed"),
 ]
