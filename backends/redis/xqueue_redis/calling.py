@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from xqueue_redis.failures import error_code
+from xqueue_redis.failures import HALFWAY, error_code
 from xqueue_redis.scripts import LIBRARIES, Script
 from xqueue_redis.wire import Wire
 
@@ -17,6 +17,8 @@ _LOADS: Final = 3
 _THERE: Final = "already exists"
 #: A library is data. Where none may be changed, scripts that only read, or make room, go on.
 _NO_CHANGE: Final = {"OOM", "READONLY", "MISCONF", "NOREPLICAS"}
+#: What servers say of an error that a script met with.
+_WITHIN: Final = "@user_script"
 
 
 class Way:
@@ -76,12 +78,18 @@ async def _loaded(wire: Wire, script: Script) -> bool:
 async def _evaluated(wire: Wire, way: Way, script: Script, key: str, given: Sequence[Any]) -> Any:
     """The answer of the same text as a script without a library, of which nothing is kept."""
     command = ("EVALSHA", script.digest, 1, key, *given)
-    for _ in range(_LOADS):
+    try:
+        for _ in range(_LOADS):
+            way.sent = True
+            try:
+                return await wire.ask(*command)
+            except NoScriptError:
+                way.sent = False
+            await wire.ask("SCRIPT", "LOAD", script.text)
         way.sent = True
-        try:
-            return await wire.ask(*command)
-        except NoScriptError:
-            way.sent = False
-        await wire.ask("SCRIPT", "LOAD", script.text)
-    way.sent = True
-    return await wire.ask(*command)
+        return await wire.ask(*command)
+    except ResponseError as error:
+        # Only a library notes whether anything was changed before it raised.
+        if _WITHIN in str(error) and script.changes:
+            raise ResponseError(f"{HALFWAY} {error}") from error
+        raise

@@ -35,8 +35,8 @@ class Link:
     """Everything an open backend says to its server; for one event loop.
 
     A call ends within its time in an answer, or raises: ``Unavailable`` (the server did
-    nothing), ``Unknown`` (nobody knows), ``Refused`` (it will never do it). None is repeated
-    here. Each connects anew where that is needed.
+    nothing), ``Unknown`` (nobody knows, or a script ended half way), ``Refused`` (it did nothing,
+    and will never do it). None is repeated here. Each connects anew where that is needed.
 
     Args:
         address: where the server is.

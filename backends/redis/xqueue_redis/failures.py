@@ -73,6 +73,14 @@ _IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 _NO_FUNCTION = "Function not found"
 #: What XQueue's scripts put before the code of an error of their own.
 _OURS = "XQ"
+#: How the answer begins of a script that raised when it may have changed something.
+HALFWAY = f"{_OURS} HALFWAY"
+
+
+class HalfWay(Unknown):
+    """A script raised when it may have changed something, which stays: nothing is rolled back."""
+
+    answered = True
 
 
 class ScriptRefused(Refused):
@@ -129,6 +137,11 @@ def _failure(error: Exception, where: str, sent: bool) -> XQueueError:
         return Unavailable(f"{what}. {_PASSING[code]}")
     if code in _FORBIDDEN:
         return Refused(f"{what}. {_FORBIDDEN[code]}")
+    if text.startswith(HALFWAY):
+        said = text.removeprefix(HALFWAY).strip().removeprefix("ERR ")
+        advice = {**_PASSING, **_FORBIDDEN}.get(error_code(exceptions.ResponseError(said)), "")
+        told = f"{where}: {said}. It ended half way, so that a part of the call may have happened"
+        return HalfWay(f"{told}. {advice}" if advice else told)
     if code == _OURS:
         _, word, said = [*text.split(" ", 2), "", ""][:3]
         return ScriptRefused(f"{where}: {said or word}", word)

@@ -17,6 +17,9 @@ happens once, when the library is loaded, but for
   call is declared so, for a call must find nothing of the one before it, not even of one that
   raised half way.
 
+A call that raises once ``base.lua`` has noted a change answers ``XQ HALFWAY`` and the error: what
+it wrote stays. An error without that says that nothing was changed.
+
 The same text without these marks is a script for ``EVALSHA``, where the server takes no library.
 """
 
@@ -57,6 +60,11 @@ class Script(NamedTuple):
     digest: str
     function: str
     library: str
+
+    @property
+    def changes(self) -> bool:
+        """False if it only reads, as the server itself sees to."""
+        return "no-writes" not in self.text.partition("\n")[0]
 
 
 class Scripts:
@@ -104,41 +112,55 @@ def assembled(name: str, parts: Sequence[str], flags: str = "") -> Script:
 
 #: Stands for the function's name.
 _NAME: Final = "@name@"
+#: What a function does; the rest of its library is what stands outside of functions in the script.
+_CALLBACK: Final = """\
+function run.work() run.begin() return run.main() end
+redis.register_function{{function_name='{name}', flags={{{flags}}},
+callback=function(keys, argv)
+KEYS, ARGV = keys, argv
+local ok, answer = pcall(run.work)
+local half = {wrote}
+KEYS, ARGV = nil, nil  -- a batch may be large, and the library stays
+if ok then return answer end
+local said = tostring(answer)
+if type(answer) == 'table' then
+  said = tostring(answer.err) .. (answer.line and ' (line ' .. answer.line .. ')' or '')
+end
+if half then return {{err='XQ HALFWAY ' .. said}} end
+local coded = type(answer) == 'table' or string.find(said, '^ERR ')
+return {{err=coded and said or 'ERR ' .. said}} end}}"""
 
 
 def _body(parts: Sequence[str], flags: str) -> str:
     """The library, but for its first line and its name."""
     head, _, main = parts[-1].rpartition(f"{MAIN}\n")
-    begin: list[str] = []
+    begin: list[tuple[str, str]] = []
     above = [_once(text, begin) for text in [*parts[:-1], head]]
     named = ", ".join(f"'{flag}'" for flag in flags.split(",") if flag)
+    wrote = "wrote" if any(name == "wrote" for name, _ in begin) else "false"
     return "\n".join(
         [
             "local KEYS, ARGV",
             *above,
-            "local function main()",
+            "local run = {}",  # one variable for all: Lua allows 200 beside each other
+            "function run.main()",
             main,
             "end",
-            "local function begin()",
-            *begin,
+            "function run.begin()",
+            *(f"{name} = {value}" for name, value in begin),
             "end",
-            f"redis.register_function{{function_name='{_NAME}', flags={{{named}}},",
-            "callback=function(keys, argv)",
-            "KEYS, ARGV = keys, argv begin()",
-            "local answer = main()",
-            "KEYS, ARGV = nil, nil",  # a batch may be large, and the library stays
-            "return answer end}",
+            _CALLBACK.format(name=_NAME, flags=named, wrote=wrote),
         ]
     )
 
 
-def _once(text: str, begin: list[str]) -> str:
+def _once(text: str, begin: list[tuple[str, str]]) -> str:
     """The text without what each call begins with, which goes to ``begin``."""
     lines = []
     for line in text.splitlines():
         found = _SET.fullmatch(line)
         if found is not None:
-            begin.append(f"{found[1]} = {found[2]}")
+            begin.append((found[1], found[2]))
             line = f"local {found[1]}"
         lines.append(line)
     return "\n".join(lines)

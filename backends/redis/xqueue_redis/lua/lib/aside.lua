@@ -44,7 +44,7 @@ local function set_aside(id, why, at, lane, state)
   end
   local key = task_key(id)
   if redis.call('TYPE', key).ok ~= 'hash' then
-    redis.call('RENAME', key, P .. 'rubbish:' .. whole(micros(at)) .. ':' .. id)
+    call('RENAME', key, P .. 'rubbish:' .. whole(micros(at)) .. ':' .. id)
   end
   local row = call('HGET', key, 's')
   call('HSET', key, 'q', pack({ lane, state, why }), 'b', row or '')

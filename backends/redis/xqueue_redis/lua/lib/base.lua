@@ -14,18 +14,39 @@ local function clock()
 end
 local now = clock() --@clock --@call
 
+-- True once something was changed, which stays also if this call raises: Redis rolls nothing back.
+local wrote = false --@call
+
+-- redis.pcall() for commands that change something.
+local function try(command, ...)
+  local answer = redis.pcall(command, ...)
+  wrote = wrote or type(answer) ~= 'table' or not answer.err
+  return answer
+end
+
 -- redis.call() for commands whose first argument is a key of ours. What another client has put in
 -- its place, of another type, is moved aside: a script must not end half way.
-local function call(command, key, ...)
-  local answer = redis.pcall(command, key, ...)
-  if type(answer) ~= 'table' or not answer.err then
-    return answer
+local call
+do
+  local READS = { EXISTS = true, GET = true, HEXISTS = true, HGET = true, HGETALL = true,
+    HKEYS = true, HLEN = true, HMGET = true, HRANDFIELD = true, HVALS = true, LLEN = true,
+    MGET = true, SCAN = true, TIME = true, TYPE = true, XINFO = true, XLEN = true, XRANGE = true,
+    ZCARD = true, ZCOUNT = true, ZRANGE = true, ZRANGEBYLEX = true, ZRANGEBYSCORE = true,
+    ZSCORE = true }
+
+  function call(command, key, ...)
+    local answer = redis.pcall(command, key, ...)
+    if type(answer) ~= 'table' or not answer.err then
+      wrote = wrote or not READS[command]
+      return answer
+    end
+    if string.sub(answer.err, 1, 9) == 'WRONGTYPE' then
+      redis.call('RENAME', key, P .. 'rubbish:' .. string.format('%.0f', now * 1e6) .. ':' .. key)
+      wrote = true
+      return redis.call(command, key, ...)
+    end
+    error(answer)
   end
-  if string.sub(answer.err, 1, 9) == 'WRONGTYPE' then
-    redis.call('RENAME', key, P .. 'rubbish:' .. string.format('%.0f', now * 1e6) .. ':' .. key)
-    return redis.call(command, key, ...)
-  end
-  error(answer)
 end
 
 -- A whole number as text: tostring() would round it beyond 14 digits.

@@ -106,20 +106,20 @@ end
 -- stream's beginning, which costs a fraction of removing each when its delivery ends.
 local function read_group(key, n)
   local function unread()
-    return redis.pcall('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', n, 'NOACK', 'STREAMS', key,
+    return try('XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', n, 'NOACK', 'STREAMS', key,
       '>')
   end
   local answer = unread()
   if type(answer) == 'table' and answer.err then
     if string.find(answer.err, 'WRONGTYPE', 1, true) then
-      redis.call('RENAME', key, P .. 'rubbish:' .. whole(micros(now)) .. ':' .. key)
+      call('RENAME', key, P .. 'rubbish:' .. whole(micros(now)) .. ':' .. key)
     end
     -- A new stream has no group yet; one that somebody removed is begun anew: what runs is seen.
-    redis.pcall('XGROUP', 'CREATE', key, GROUP, '0', 'MKSTREAM')
+    try('XGROUP', 'CREATE', key, GROUP, '0', 'MKSTREAM')
     answer = unread()
   elseif not answer and call('XLEN', key) > 0 then
     -- Somebody else has read them: the stream holds nothing but what waits.
-    redis.call('XGROUP', 'SETID', key, GROUP, '0')
+    call('XGROUP', 'SETID', key, GROUP, '0')
     answer = unread()
   end
   if not answer then
@@ -129,7 +129,7 @@ local function read_group(key, n)
   end
   local entries = answer[1][2]
   local time, nth = string.match(entries[#entries][1], '^(%d+)-(%d+)$')
-  redis.call('XTRIM', key, 'MINID', time .. '-' .. whole(tonumber(nth) + 1))
+  call('XTRIM', key, 'MINID', time .. '-' .. whole(tonumber(nth) + 1))
   return entries
 end
 
@@ -323,7 +323,7 @@ local function wake_and_tell(open, told, took)
     local _, total = levels_of(one.lane)
     local key = P .. 'wake:' .. one.lane
     if total == 0 then
-      redis.call('DEL', key)
+      call('DEL', key)
     elseif took and call('LLEN', key) == 0 then
       call('RPUSH', key, '1')
     end

@@ -179,7 +179,7 @@ end
 local function make_ready(id, row)
   local lane, level = row[LANE], row[PRIORITY]
   local key = stream_key(lane, level)
-  local entry = redis.pcall('XADD', key, format('%d-*', row[RANK]), 'i', id)
+  local entry = try('XADD', key, format('%d-*', row[RANK]), 'i', id)
   if type(entry) == 'string' then
     row[ENTRY] = entry
   else

@@ -72,7 +72,7 @@ local function load_task(id)
     if stone and stone[1] > now then
       return nil, 'stone', stone
     end
-    redis.call('DEL', task_key(id)) -- its time is over, which Redis itself sees a moment later
+    call('DEL', task_key(id)) -- its time is over, which Redis itself sees a moment later
     return nil, 'none'
   end
   if call('EXISTS', task_key(id)) == 1 then

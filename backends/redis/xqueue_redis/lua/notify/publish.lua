@@ -17,7 +17,7 @@ for i = pages + 2, #ARGV, 3 do
   if not found.err and found[1] then
     local kept = found[2] and tonumber(string.match(found[2], '^(%d+):'))
     if not kept or kept <= tonumber(ARGV[i + 1]) then
-      redis.call('HSET', key, 'p', ARGV[i + 1] .. ':' .. ARGV[i + 2])
+      call('HSET', key, 'p', ARGV[i + 1] .. ':' .. ARGV[i + 2])
     end
   end
 end
