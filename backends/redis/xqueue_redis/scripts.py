@@ -15,7 +15,7 @@ happens once, when the library is loaded, but for
 - what stands below the line ``--@main`` of a script: that is what a call does;
 - lines that end with ``--@call``: each call begins with them, in order. Whatever belongs to one
   call is declared so, for a call must find nothing of the one before it, not even of one that
-  raised half way.
+  raised half way. When a call ends, all of it is let go.
 
 A call that raises once ``base.lua`` has noted a change answers ``XQ HALFWAY`` and the error: what
 it wrote stays. An error without that says that nothing was changed.
@@ -113,6 +113,7 @@ def assembled(name: str, parts: Sequence[str], flags: str = "") -> Script:
 #: Stands for the function's name.
 _NAME: Final = "@name@"
 #: What a function does; the rest of its library is what stands outside of functions in the script.
+#: All that belongs to a call is let go at its end: a batch may be large, and the library stays.
 _CALLBACK: Final = """\
 function run.work() run.begin() return run.main() end
 redis.register_function{{function_name='{name}', flags={{{flags}}},
@@ -120,7 +121,8 @@ callback=function(keys, argv)
 KEYS, ARGV = keys, argv
 local ok, answer = pcall(run.work)
 local half = {wrote}
-KEYS, ARGV = nil, nil  -- a batch may be large, and the library stays
+KEYS, ARGV = nil, nil
+run.leave()
 if ok then return answer end
 local said = tostring(answer)
 if type(answer) == 'table' then
@@ -148,6 +150,9 @@ def _body(parts: Sequence[str], flags: str) -> str:
             "end",
             "function run.begin()",
             *(f"{name} = {value}" for name, value in begin),
+            "end",
+            "function run.leave()",
+            *(f"{name} = nil" for name, _ in begin),
             "end",
             _CALLBACK.format(name=_NAME, flags=named, wrote=wrote),
         ]

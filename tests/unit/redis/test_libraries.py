@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 import services
 from support.redis_links import linked
 from xqueue_core.calls import Beat, Put, Settle, Settled, Want
+from xqueue_core.errors import Refused
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.task import Success, Task
 from xqueue_redis.address import Address
@@ -182,6 +183,32 @@ async def test_a_call_that_raised_half_way_leaves_nothing_to_the_next(
     finally:
         await broken.link.close()
         await sound.link.close()
+
+
+_HELD = """#!lua name=held
+redis.register_function('held', function()
+  collectgarbage() collectgarbage()
+  return collectgarbage('count') * 1024 end)"""
+
+
+async def test_what_a_large_call_had_is_let_go(server: services.Server) -> None:
+    """Also one that raised: a library stays, and what it knows is the server's memory."""
+    one = space(server, "large")
+    try:
+        await one.link.command("FUNCTION", "LOAD", "REPLACE", _HELD)
+        await one.put("first")
+        await one.end(await one.take())
+        before = await one.link.command("FCALL", "held", 0)
+        await one.put(*(f"{n}" for n in range(250)))
+        taken = await one.take(250)
+        await one.end(taken)
+        bad: list[Any] = [one for n in range(250) for one in (f"t:x{n}", b"\xc1", "e" * 999, "")]
+        with pytest.raises(Refused):
+            await one.link.run("put", *bad)
+        after = await one.link.command("FCALL", "held", 0)
+        assert after - before < 50_000
+    finally:
+        await one.link.close()
 
 
 async def test_two_that_load_at_once_both_get_their_answer(server: services.Server) -> None:
