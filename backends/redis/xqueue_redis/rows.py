@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from xqueue_core.task import Attempt, Failure, Record, State, Task
+
+#: Whole numbers of a row: those that there are none of are 0.
+Number = Annotated[int, msgspec.Meta(ge=0)]
+Level = Annotated[int, msgspec.Meta(ge=0, le=9)]
 
 
 class Row(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -17,34 +21,34 @@ class Row(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """
 
     state: State
-    rank: int
+    rank: Number
     accepted_at: float
     due_at: float
     wait_from: float
     wait_base: float
-    seq: int
-    delivery: int
-    attempt: int
-    losses: int
+    seq: Number
+    delivery: Number
+    attempt: Number
+    losses: Number
     worker: str
-    call: int
+    call: Number
     leased_at: float
     parked: bool
-    unable: int
+    unable: Number
     cancel: str
     reason: str
     result_type: str
     finished_at: float
     of: str
-    replays: int
+    replays: Number
     replay_request: str
     settled: list[int]
     history: list[Attempt]
     wish: str
     wish_told: bool
     lane: str
-    priority: int
-    max_retry: int
+    priority: Level
+    max_retry: Number
     queue_timeout: float
     key: str
     keyed: bool

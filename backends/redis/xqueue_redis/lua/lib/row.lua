@@ -32,20 +32,59 @@ end
 -- How the bytes of a row begin: as an array of WIDTH values.
 local HEADER = '\220\0\38'
 
-local function row_of(ok, at, ...)
-  local row = ok and at == -1 and { ... }
-  if row and #row == WIDTH and type(row[STATE]) == 'string' then
-    return row
-  end
-  return nil
-end
+local read_row
+do
+  local STATES = { pending = true, scheduled = true, processing = true, success = true,
+    failed = true, canceled = true, timeout = true }
 
--- The row in these bytes, or nil. One value behind the other is read faster than an array.
-local function read_row(bytes)
-  if bytes and string.find(bytes, HEADER, 1, true) == 1 then
-    return row_of(pcall(unpack_limit, bytes, WIDTH, #HEADER))
+  -- The row of these values; nil, or an error, if one of them is none of ours. Comparisons cost a
+  -- fraction of type(), and raise for another type; none holds for what is no number (NaN). Of a
+  -- string #, but no element, can be had. Whole numbers are exact below 9e15.
+  local function row_of(at, state, rank, accepted_at, due_at, wait_from, wait_base, seq, delivery,
+    attempt, losses, worker, call, leased_at, parked, unable, cancel, reason, result_type,
+    finished_at, of, replays, replay_request, settled, history, wish, wish_told, lane, priority,
+    max_retry, queue_timeout, key, keyed, unique_key, remember, result_ttl, failure_ttl, readable,
+    entry)
+    if at == -1 and STATES[state]
+      and rank >= 0 and rank < 9e15 and rank % 1 == 0
+      and accepted_at > -9e15 and due_at > -9e15 and wait_from > -9e15 and wait_base > -9e15
+      and seq >= 0 and seq < 9e15 and seq % 1 == 0
+      and delivery >= 0 and delivery < 9e15 and delivery % 1 == 0
+      and attempt >= 0 and attempt < 9e15 and attempt % 1 == 0
+      and losses >= 0 and losses < 9e15 and losses % 1 == 0
+      and worker >= '' and call >= 0 and call < 9e15 and call % 1 == 0 and leased_at > -9e15
+      and (parked == true or parked == false)
+      and unable >= 0 and unable < 9e15 and unable % 1 == 0
+      and cancel >= '' and reason >= '' and result_type >= '' and finished_at > -9e15 and of >= ''
+      and replays >= 0 and replays < 9e15 and replays % 1 == 0 and replay_request >= ''
+      and (#settled == 0 and settled ~= '' or settled[#settled])
+      and (#history == 0 and history ~= '' or history[#history][1])
+      and wish >= '' and (wish_told == true or wish_told == false)
+      and lane >= '' and priority >= 0 and priority <= 9 and priority % 1 == 0
+      and max_retry >= 0 and max_retry < 2e19 and max_retry % 1 == 0 and queue_timeout > -9e15
+      and key >= '' and (keyed == true or keyed == false) and unique_key >= ''
+      and (remember == true or remember == false) and result_ttl > -9e15 and failure_ttl > -9e15
+      and (readable == true or readable == false) and entry >= '' then
+      return { state, rank, accepted_at, due_at, wait_from, wait_base, seq, delivery, attempt,
+        losses, worker, call, leased_at, parked, unable, cancel, reason, result_type, finished_at,
+        of, replays, replay_request, settled, history, wish, wish_told, lane, priority, max_retry,
+        queue_timeout, key, keyed, unique_key, remember, result_ttl, failure_ttl, readable, entry }
+    end
+    return nil
   end
-  return nil
+
+  local function values_in(bytes)
+    return row_of(unpack_limit(bytes, WIDTH, #HEADER))
+  end
+
+  -- The row in these bytes, or nil. One value behind the other is read faster than an array.
+  function read_row(bytes)
+    if bytes and string.find(bytes, HEADER, 1, true) == 1 then
+      local ok, row = pcall(values_in, bytes)
+      return ok and row or nil
+    end
+    return nil
+  end
 end
 
 -- A task: its row, or nil and what is there instead: 'none', 'stone', 'quarantined', 'damaged'.
