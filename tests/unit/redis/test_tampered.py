@@ -10,8 +10,9 @@ import pytest
 import services
 from support.redis_clock import clocked
 from unit.redis.test_repair import Installation
-from xqueue_core.calls import Put
-from xqueue_core.task import Success, Task
+from xqueue_core.calls import Did, Purge, Put, Unpark
+from xqueue_core.task import HandBack, Parked, Success, Task
+from xqueue_core.views import Filter
 
 pytestmark = pytest.mark.anyio
 
@@ -101,3 +102,63 @@ async def test_a_unique_key_of_a_task_that_is_not_there_holds_nobody_back(
     assert answer.put is Put.NEW
     [answer] = await installation.queue.put([Task(id="a:other", lane="a", unique_key="key")])
     assert (answer.put, answer.of) == (Put.DUPLICATE, "a:new")
+
+
+async def damaged(installation: Installation, id: str) -> None:
+    link = installation.link
+    assert await link.command("HSET", f"{link.prefix}t:{id}", "s", b"\xc1") == 0
+
+
+async def test_a_damaged_task_of_a_line_leaves_it_when_its_wait_is_over(
+    installation: Installation,
+) -> None:
+    tasks = [Task(id=f"a:{n}", lane="a", key="z", queue_timeout=50.0) for n in ("bad", "good")]
+    await installation.lease()
+    await installation.queue.put(tasks)
+    tokens = await installation.lease()
+    for one in tasks:
+        await installation.settle(one.id, tokens[one.id], Parked())
+    await damaged(installation, "a:bad")
+    await installation.passes(51.0)
+    await sound_but_for(installation, "a:bad")
+    total = (await installation.view.stats()).total()
+    assert (total.timeout, total.parked, total.scheduled) == (1, 1, 0), "a:good, a:parked"
+
+
+async def test_a_damaged_task_that_waits_for_its_time_again_leaves_it_when_its_wait_is_over(
+    installation: Installation,
+) -> None:
+    await installation.lease()
+    await installation.queue.put([Task(id="a:bad", lane="a", queue_timeout=0.5)])
+    tokens = await installation.lease()
+    await installation.settle("a:bad", tokens["a:bad"], HandBack(unable="no such type"))
+    await damaged(installation, "a:bad")
+    await installation.passes(0.75)
+    await sound_but_for(installation, "a:bad")
+
+
+async def test_a_damaged_task_leaves_its_line_when_that_is_let_go(
+    installation: Installation,
+) -> None:
+    await damaged(installation, "a:parked")
+    [verdict] = await installation.queue.control([Unpark("a", "k", 9)])
+    assert (verdict.did, verdict.count) == (Did.APPLIED, 0)
+    await sound_but_for(installation, "a:parked")
+    assert (await installation.view.stats()).total().parked == 0
+
+
+async def sound_but_for(installation: Installation, id: str) -> None:
+    """Only this is in quarantine, the ledger agrees with the places, and it can be purged."""
+    link, view = installation.link, installation.view
+    assert await link.command("ZRANGE", f"{link.prefix}quarantine", 0, -1) == [id.encode()]
+    for place in ("later", "line:a:z", "line:a:k", "expiring:a"):
+        assert await link.command("ZSCORE", link.prefix + place, id) is None
+    await installation.passes(11.0)
+    assert await link.command("HGET", f"{link.prefix}meta", "repaired") is None
+    [verdict] = await installation.queue.control([Purge(id)])
+    assert verdict.did is Did.APPLIED
+    total = (await view.stats()).total()
+    assert (total.quarantined, total.canceled, total.conserved) == (0, 1, True)
+    assert total.live == len((await view.list(Filter(), None, 99)).items) - total.success - (
+        total.timeout
+    )

@@ -72,7 +72,7 @@ function rules.unpark(lane, key, n)
   local did = 0
   if n >= 1 then
     for _, id in ipairs(call('ZRANGE', line_key(lane, key), 0, n - 1)) do
-      local row = sound(id, lane, 'pending')
+      local row = sound(id, lane, nil)
       if row and machine.leave(id, row, now) == 'applied' then
         did = did + 1
       else

@@ -48,7 +48,7 @@ local function expire_due(lane)
   local key = P .. 'expiring:' .. lane
   local paused_ = paused_for(lane, now)
   for _, id in ipairs(due_of(key, now - paused_)) do
-    local row = sound(id, lane, 'pending')
+    local row = sound(id, lane, nil) -- it may be parked, or wait for its time again
     local did, deadline = 'idle', nil
     if row then
       did, deadline = machine.expire(id, row, now)

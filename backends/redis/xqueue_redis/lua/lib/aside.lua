@@ -3,9 +3,10 @@
 -- They stay counted where they were, for the task was accepted and has not ended, until an
 -- operator purges them.
 
--- Where a task of which only the id is known lies: its lane and state, '' if it is nowhere.
-local function whereabouts(id)
-  local lane = call('HGET', P .. 'types', type_of(id)) or type_of(id)
+-- Where a task lies that cannot be read: its lane, which may be given, and the state that it is
+-- counted in, '' for none. It is taken from there.
+local function whereabouts(id, lane)
+  lane = lane or call('HGET', P .. 'types', type_of(id)) or type_of(id)
   if call('ZSCORE', P .. 'later', id) then
     call('ZREM', P .. 'later', id)
     return lane, 'scheduled'
@@ -39,8 +40,8 @@ end
 
 -- Put a task that cannot be read in quarantine. `lane` and `state` tell where it was, if known.
 local function set_aside(id, why, at, lane, state)
-  if not lane then
-    lane, state = whereabouts(id)
+  if not (lane and state) then
+    lane, state = whereabouts(id, lane)
   end
   local key = task_key(id)
   if redis.call('TYPE', key).ok ~= 'hash' then
