@@ -244,7 +244,8 @@ async def test_doctor_finds_nothing_wrong_and_makes_nothing(least: Server) -> No
     assert found["rights"].detail == "every command in use"
     assert list(found) == [
         *("server", "replica", "eviction", "persistence", "fsync", "memory"),
-        *("server clock", "scripts", "rights", "connections", "libraries", "namespace"),
+        *("server clock", "scripts", "rights", "connections", "libraries", "groups"),
+        "namespace",
     ]
 
 
@@ -276,6 +277,19 @@ async def test_doctor_names_libraries_of_other_versions(server: Server) -> None:
         assert "FUNCTION DELETE" in found.advice
         await link.command("FUNCTION", "FLUSH")
     assert (await examined(server))["libraries"].level is Level.OK
+
+
+async def test_doctor_names_consumer_groups_of_others(server: Server) -> None:
+    async with linked(server, namespace="watched") as link:
+        await link.command("HSET", f"{link.prefix}lanes", "mail", "")
+        await link.command("XGROUP", "CREATE", f"{link.prefix}r:mail:0", "x", "0", "MKSTREAM")
+        found = await examined(server, namespace="watched")
+        assert found["groups"].level is Level.OK
+        await link.command("XGROUP", "CREATE", f"{link.prefix}r:mail:0", "theirs", "$")
+        found = await examined(server, namespace="watched")
+        assert found["groups"].level is Level.WARNING
+        assert found["groups"].detail.endswith("r:mail:0 theirs")
+        assert "XGROUP DESTROY {watched}:r:mail:0 theirs" in found["groups"].advice
 
 
 async def test_doctor_says_why_it_cannot_get_in(server: Server) -> None:

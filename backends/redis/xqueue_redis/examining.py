@@ -57,6 +57,7 @@ async def _looked(link: Link, settings: RedisSettings, scripts: Scripts) -> Asyn
             return
     yield await _connections(link)
     yield await _libraries(link, scripts)
+    yield await _groups(link)
     yield await _namespace(link)
 
 
@@ -134,6 +135,15 @@ async def _libraries(link: Link, scripts: Scripts) -> Finding:
     advice = "once no other version runs, remove each by: redis-cli FUNCTION DELETE <name>"
     detail = f"{detail}; of others: {', '.join(old)}"
     return Finding("libraries", Level.WARNING, detail, advice)
+
+
+async def _groups(link: Link) -> Finding:
+    """Whether somebody else reads our streams: tasks are not affected, but what they read stays."""
+    found = sorted(name.decode(errors="replace") for name in await link.run("view/names", "groups"))
+    if not found:
+        return Finding("groups", Level.OK, "no consumer group of others")
+    advice = f"remove each, such as: redis-cli XGROUP DESTROY {link.prefix}{found[0]}"
+    return Finding("groups", Level.WARNING, f"others have some: {', '.join(found)}", advice)
 
 
 async def _namespace(link: Link) -> Finding:

@@ -162,3 +162,21 @@ async def sound_but_for(installation: Installation, id: str) -> None:
     assert total.live == len((await view.list(Filter(), None, 99)).items) - total.success - (
         total.timeout
     )
+
+
+@pytest.mark.parametrize("first", ["0", "$"])
+async def test_a_group_of_somebody_else_hides_nothing(
+    installation: Installation, first: str
+) -> None:
+    link = installation.link
+    installation.now += 1.0
+    await installation.queue.put([Task(id="a:new", lane="a")])
+    stream = link.prefix + "r:a:0"
+    await link.command("XGROUP", "CREATE", stream, "zebra", first)
+    await link.command("XREADGROUP", "GROUP", "zebra", "me", "STREAMS", stream, ">")
+    assert (await installation.view.stats()).lanes["a"].oldest_at is not None
+    assert list(await installation.lease(3)) == ["a:early", "a:ready", "a:new"]
+    await installation.passes(2.0)
+    assert await link.command("SCARD", link.prefix + "repair") == 0
+    assert await link.command("HGET", link.prefix + "meta", "repaired") is None
+    assert await link.run("view/names", "groups") == [b"r:a:0 zebra"]

@@ -138,11 +138,13 @@ local function peek_group(key, n)
   local groups = redis.pcall('XINFO', 'GROUPS', key)
   local after = '-'
   if not groups.err then
-    for _, group in ipairs(groups) do
-      for i = 1, #group, 2 do
-        if group[i] == 'last-delivered-id' and group[i + 1] ~= '0-0' then
-          after = '(' .. group[i + 1]
-        end
+    for _, flat in ipairs(groups) do
+      local group = {}
+      for i = 1, #flat, 2 do
+        group[flat[i]] = flat[i + 1]
+      end
+      if group.name == GROUP and group['last-delivered-id'] ~= '0-0' then -- not one of others
+        after = '(' .. group['last-delivered-id']
       end
     end
   end
