@@ -20,7 +20,7 @@ from support.redis_links import linked, made
 from xqueue_core.abc import Role
 from xqueue_core.errors import BrokerError, ConfigError, Refused, Unavailable
 from xqueue_core.findings import Finding, Level
-from xqueue_redis import RedisBackend
+from xqueue_redis import RedisBackend, safety
 from xqueue_redis.connection import Link
 from xqueue_redis.rights import allowed, users
 from xqueue_redis.wire import parsed
@@ -233,6 +233,25 @@ async def test_a_server_that_keeps_everything_is_used(fsync: str) -> None:
             assert await link.command("PING") == b"PONG"
         found = await examined(server, allow=(), durability=durability)
         assert {one.level for one in found.values()} == {Level.OK}
+
+
+@pytest.mark.parametrize("lacking", ["FCALL", "FUNCTION"])
+async def test_one_without_functions_is_refused_with_what_to_do(lacking: str) -> None:
+    with services.redis(rename_command=f"{lacking} ") as server:
+        with pytest.raises(ConfigError, match=f"{lacking}.*since 7.0.*proxy"):
+            async with linked(server):
+                pass
+        found = await examined(server)
+        assert found["scripts"].level is Level.ERROR
+        assert "proxy" in found["scripts"].advice
+
+
+async def test_of_an_old_one_its_version_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safety, "OLDEST", (99, 0))
+    older = pytest.raises(ConfigError, match=r"7\.0\.\d+ is older than .*upgrade")
+    with services.redis(rename_command="FCALL ") as server, older:
+        async with linked(server):
+            pass
 
 
 # -- what doctor finds -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from xqueue_redis.failures import HALFWAY, error_code
+from xqueue_redis.failures import HALFWAY, NoFunctions, error_code
 from xqueue_redis.scripts import LIBRARIES, Script
 from xqueue_redis.wire import Wire
 
@@ -52,13 +52,22 @@ async def run(wire: Wire, way: Way, script: Script, key: str, given: Sequence[An
 
 
 async def may_run(wire: Wire, key: str) -> None:
-    """Raise RedisError if this user may not load or run scripts; nothing is loaded."""
+    """Raise RedisError if this user may not load or run scripts; nothing is loaded.
+
+    NoFunctions where the server has none, as before 7.0, or whatever stands before it.
+    """
     # Servers look at rights first, and then find that there is nothing to run, or to load.
-    for command in (("FCALL", f"{LIBRARIES}nothing", 1, key), ("FUNCTION", "LOAD", "")):
+    for *command, expected in (
+        ("FCALL", f"{LIBRARIES}nothing", 1, key, "not found"),
+        ("FUNCTION", "LOAD", "", "library"),
+    ):
         try:
             await wire.ask(*command)
         except ResponseError as error:
-            if error_code(error) not in {"", "NOSCRIPT", *_NO_CHANGE}:
+            code = error_code(error)
+            if not code and expected not in str(error):
+                raise NoFunctions(f"{command[0]}: {error}") from error
+            if code not in {"", "NOSCRIPT", *_NO_CHANGE}:
                 raise
 
 

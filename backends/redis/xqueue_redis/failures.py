@@ -53,6 +53,11 @@ _FORBIDDEN = {
     ),
     "ASK": "The cluster is moving this namespace's slot to another node: name that one",
 }
+_TOO_LITTLE = (
+    "XQueue needs a server that has the commands FCALL and FUNCTION LOAD, as Redis since 7.0 and "
+    "Valkey have: upgrade it; where a proxy stands before it, name the server itself; and see that "
+    "no rename-command takes them away"
+)
 _CODES = {
     exceptions.BusyLoadingError: "LOADING",
     exceptions.OutOfMemoryError: "OOM",
@@ -75,6 +80,10 @@ _NO_FUNCTION = "Function not found"
 _OURS = "XQ"
 #: How the answer begins of a script that raised when it may have changed something.
 HALFWAY = f"{_OURS} HALFWAY"
+
+
+class NoFunctions(exceptions.ResponseError):
+    """What answers does not know how to load, or to run, functions."""
 
 
 class HalfWay(Unknown):
@@ -133,6 +142,8 @@ def failure(error: Exception, where: str, *, sent: bool) -> XQueueError:
 def _failure(error: Exception, where: str, sent: bool) -> XQueueError:
     code, text = error_code(error), str(error).rstrip(".") or type(error).__name__
     what = f"{where}: {text if text.startswith(code) else f'{code} {text}'}"
+    if isinstance(error, NoFunctions) or "unknown command" in text:
+        return Refused(f"{what}. {_TOO_LITTLE}")
     if code in _PASSING:
         return Unavailable(f"{what}. {_PASSING[code]}")
     if code in _FORBIDDEN:

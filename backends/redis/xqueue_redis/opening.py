@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from xqueue_core.errors import ConfigError, Refused
-from xqueue_core.findings import Level
+from xqueue_core.findings import Finding, Level
 from xqueue_redis.connection import Link
 from xqueue_redis.safety import config, dangers, version
 
@@ -39,7 +39,9 @@ async def opened(
         try:
             await link.may_run()
         except Refused as error:
-            # Whoever opens a backend has a mistake to mend, not a call to give up.
+            # Whoever opens a backend has a mistake to mend, not a call to give up. Of an old
+            # server its version says more than what it does not know.
+            _refuse(link, [version(link.info)])
             raise ConfigError(str(error)) from error
         await _check(link, settings, tell=tell)
         yield link
@@ -50,9 +52,7 @@ async def opened(
 async def _check(link: Link, settings: RedisSettings, *, tell: bool) -> None:
     found = [version(link.info)]
     found += dangers(link.info, await config(link), settings.durability, settings.allow)
-    if wrong := [one for one in found if one.level is Level.ERROR]:
-        told = "; ".join(f"{one.check}: {one.detail}. What to do: {one.advice}" for one in wrong)
-        raise ConfigError(f"{link.where}: {told}")
+    _refuse(link, found)
     for one in found:
         if tell and one.level is Level.WARNING:
             logger.warning(
@@ -60,3 +60,10 @@ async def _check(link: Link, settings: RedisSettings, *, tell: bool) -> None:
             )
     if "unverified-tls" in settings.allow:
         logger.warning("%s: whoever answers is trusted, as allow says: unverified-tls", link.where)
+
+
+def _refuse(link: Link, found: Sequence[Finding]) -> None:
+    """Raise ConfigError if any of these is an error."""
+    if wrong := [one for one in found if one.level is Level.ERROR]:
+        told = "; ".join(f"{one.check}: {one.detail}. What to do: {one.advice}" for one in wrong)
+        raise ConfigError(f"{link.where}: {told}")
