@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -118,6 +119,27 @@ async def test_over_tls_with_the_certificate_verified(caplog: pytest.LogCaptureF
         async with linked(untrusted, allow=("persistence", "unverified-tls")) as link:
             assert await link.run("echo", 1) == [b"1"]
         assert "whoever answers is trusted" in caplog.text
+
+
+@pytest.mark.parametrize("password", ["", "s3cret"])
+async def test_tls_asked_of_a_port_that_does_not_speak_it_is_told(password: str) -> None:
+    with services.redis(password=password) as server:
+        plain = f"127.0.0.1:{server.port}"
+        async with asyncio.timeout(4):
+            with pytest.raises(ConfigError, match=rf"{plain} does not speak TLS.*redis://"):
+                async with linked(f"rediss://{plain}"):
+                    pass
+        async with linked(server, namespace="plain") as link:
+            clients = (await link.command("CLIENT", "LIST")).decode()
+            assert clients.count("id=") == 1, "nothing is left open"
+
+
+async def test_tls_asked_of_what_says_nothing_takes_its_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(Unavailable, match=r"no answer in 1\.5 s"):
+            async with linked(f"rediss://127.0.0.1:{port}", timeout=1.5):
+                pass
 
 
 async def test_a_password_of_the_url_is_used(server: Server) -> None:
@@ -386,3 +408,12 @@ async def test_a_worker_is_told_what_may_lose_tasks(caplog: pytest.LogCaptureFix
         async with RedisBackend().open(settings, Role.WORKER):
             assert "snapshots alone (save 3600 1)" in caplog.text
             assert "set appendonly yes" in caplog.text
+
+
+async def test_the_openings_of_a_worker_warn_once(caplog: pytest.LogCaptureFixture) -> None:
+    with services.redis(save="3600 1") as server:
+        settings = made(server.url, allow=("unverified-tls",))
+        backend = RedisBackend()
+        async with backend.open(settings, Role.WORKER), backend.open(settings, Role.WORKER):
+            assert caplog.text.count("snapshots alone") == 1
+            assert caplog.text.count("whoever answers is trusted") == 1

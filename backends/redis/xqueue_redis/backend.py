@@ -74,8 +74,9 @@ class RedisBackend(Backend):
         from xqueue_redis.view import RedisView
 
         options = settings.options()
-        upkeep = self._upkeep(settings) if role is Role.WORKER else None
-        async with opened(settings, self._scripts, tell=role is Role.WORKER) as link:
+        upkeep, told = self._upkeep(settings) if role is Role.WORKER else (None, False)
+        tell = role is Role.WORKER and not told
+        async with opened(settings, self._scripts, tell=tell, told=told) as link:
             yield Faces(
                 queue=RedisQueue(link, options, upkeep=upkeep),
                 view=RedisView(link, options),
@@ -83,6 +84,8 @@ class RedisBackend(Backend):
                 notifier=RedisNotifier(link, options),
             )
 
-    def _upkeep(self, settings: RedisSettings) -> Upkeep:
-        place = (settings.address(), settings.namespace)
-        return self._upkeeps.setdefault(place, Upkeep())
+    def _upkeep(self, settings: RedisSettings) -> tuple[Upkeep, bool]:
+        """That of this worker, and whether another of its openings has it already."""
+        made = Upkeep()
+        upkeep = self._upkeeps.setdefault((settings.address(), settings.namespace), made)
+        return upkeep, upkeep is not made

@@ -86,6 +86,10 @@ class NoFunctions(exceptions.ResponseError):
     """What answers does not know how to load, or to run, functions."""
 
 
+class NoTls(Unavailable):
+    """A port was asked for TLS that answers to what is not encrypted."""
+
+
 class HalfWay(Unknown):
     """A script raised when it may have changed something, which stays: nothing is rolled back."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from xqueue_core.errors import ConfigError, Refused
 from xqueue_core.findings import Finding, Level
 from xqueue_redis.connection import Link
+from xqueue_redis.failures import NoTls
 from xqueue_redis.safety import config, dangers, version
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ logger = logging.getLogger("xqueue.redis")
 
 @asynccontextmanager
 async def opened(
-    settings: RedisSettings, scripts: Scripts, *, tell: bool = False
+    settings: RedisSettings, scripts: Scripts, *, tell: bool = False, told: bool = False
 ) -> AsyncIterator[Link]:
     """A link to the server; behind the context every call of it raises Refused.
 
-    With ``tell`` what may lose tasks, and does not refuse the start, is logged.
+    With ``tell`` what may lose tasks, and does not refuse the start, is logged. With ``told``
+    another opening of the same worker has logged whatever there is to be said.
 
     Raises:
         NoDatabase: the namespace is not there, and ``make`` says that it is not to be begun.
@@ -38,12 +40,15 @@ async def opened(
     try:
         try:
             await link.may_run()
-        except Refused as error:
+        except (Refused, NoTls) as error:
             # Whoever opens a backend has a mistake to mend, not a call to give up. Of an old
             # server its version says more than what it does not know.
             _refuse(link, [version(link.info)])
             raise ConfigError(str(error)) from error
         await _check(link, settings, tell=tell)
+        if "unverified-tls" in settings.allow and not told:
+            text = "%s: whoever answers is trusted, as allow says: unverified-tls"
+            logger.warning(text, link.where)
         yield link
     finally:
         await link.close()
@@ -58,8 +63,6 @@ async def _check(link: Link, settings: RedisSettings, *, tell: bool) -> None:
             logger.warning(
                 "%s: %s: %s. What to do: %s", link.where, one.check, one.detail, one.advice
             )
-    if "unverified-tls" in settings.allow:
-        logger.warning("%s: whoever answers is trusted, as allow says: unverified-tls", link.where)
 
 
 def _refuse(link: Link, found: Sequence[Finding]) -> None:

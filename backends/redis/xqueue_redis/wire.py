@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from xqueue_core.errors import Unavailable
 from xqueue_redis.address import Address, Tls
-from xqueue_redis.failures import is_reply
+from xqueue_redis.failures import NoTls, is_reply
 
 # It comes with the backend; without it the client's own code does the same, slower. The client
 # uses it for answers, but for commands in its synchronous half alone.
@@ -38,6 +38,8 @@ _UNNAMED: Final[dict[str, Any]] = (
     if "driver_info" in inspect.signature(AbstractConnection.__init__).parameters
     else {"lib_name": None, "lib_version": None}
 )
+#: Seconds of a handshake after which it is looked whether the port speaks TLS at all.
+_SOON: Final = 0.5
 #: Longest wait for a connection that was cut off to be gone (seconds).
 _GONE: Final = 1.0
 
@@ -218,8 +220,41 @@ async def _asked(connection: AbstractConnection, primary: str) -> Any:
 
 async def _connected(connection: AbstractConnection) -> Wire:
     wire = Wire(connection)
-    await wire.connect()
+    if isinstance(connection, SSLConnection):
+        await _secured(wire, connection.host, connection.port)
+    else:
+        await wire.connect()
     return wire
+
+
+async def _secured(wire: Wire, host: str, port: int) -> None:
+    """Connect by TLS. Raises NoTls if the port does not speak it: it would only say nothing."""
+    connecting = asyncio.ensure_future(wire.connect())
+    try:
+        await asyncio.wait({connecting}, timeout=_SOON)
+        in_vain = not connecting.done() or connecting.exception() is not None
+        if in_vain and await _speaks_plainly(host, port):
+            raise NoTls(
+                f"{host}:{port} does not speak TLS, which rediss:// asks for: say redis://, or "
+                "name the server's tls-port. Nothing was sent"
+            )
+        await connecting
+    finally:
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+
+
+async def _speaks_plainly(host: str, port: int) -> bool:
+    """True if it answers as Redis does, be it with an error, to what is not encrypted."""
+    with suppress(OSError):  # of which TimeoutError is one
+        async with asyncio.timeout(_GONE):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.read(1) in (b"+", b"-")
+            finally:
+                writer.transport.abort()
+    return False
 
 
 def _connection(
