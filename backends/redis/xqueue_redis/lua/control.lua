@@ -72,11 +72,16 @@ function rules.unpark(lane, key, n)
   local did = 0
   if n >= 1 then
     for _, id in ipairs(call('ZRANGE', line_key(lane, key), 0, n - 1)) do
-      local row = sound(id, lane, nil)
+      local row, kind = sound(id, lane, nil)
       if row and machine.leave(id, row, now) == 'applied' then
         did = did + 1
       else
         score(line_key(lane, key), id, false)
+        lines_touched[lane .. '\0' .. key] = line_key(lane, key)
+      end
+      if kind == 'none' then
+        machine.vanished(lane, id, 'parked')
+        machine.vanished(lane, id, 'pending')
       end
     end
   end

@@ -23,10 +23,13 @@ local function hand_back(found, known, upto, reason)
   for _, one in ipairs(found) do
     local id, token, number_ = one[1], one[2], one[3]
     if not known[id .. ' ' .. whole(token)] and number_ <= upto then
-      local row = sound(id, nil, nil)
+      local row, kind = sound(id, nil, nil)
       local back = { kind = 'handback', ran = false, reason = reason, unable = '' }
       if not row or machine.settle(id, row, token, back, now) ~= 'applied' then
         hold(name, id, false)
+      end
+      if kind == 'none' then
+        machine.vanished(nil, id, 'processing')
       end
     end
   end

@@ -68,11 +68,14 @@ end
 local function promote_due()
   local due = call('ZRANGEBYSCORE', P .. 'later', '-inf', format('%.17g', now), 'LIMIT', 0, 200)
   for _, id in ipairs(due) do
-    local row = sound(id, nil, 'scheduled')
+    local row, kind = sound(id, nil, 'scheduled')
     if row then
       machine.promote(id, row, now)
     else
       score(P .. 'later', id, false)
+      if kind == 'none' then
+        machine.vanished(nil, id, 'scheduled')
+      end
     end
   end
   write()

@@ -36,9 +36,12 @@ end
 local function promote_due()
   local key = P .. 'later'
   for _, id in ipairs(due_of(key, now)) do
-    local row = sound(id, nil, 'scheduled')
+    local row, kind = sound(id, nil, 'scheduled')
     if not row or machine.promote(id, row, now) == 'idle' then
       score(key, id, false)
+    end
+    if kind == 'none' then
+      machine.vanished(nil, id, 'scheduled')
     end
   end
 end

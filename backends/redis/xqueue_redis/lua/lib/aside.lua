@@ -82,6 +82,14 @@ local function forget_aside(id, aside, request, at, kept)
   end
 end
 
+-- A task that a place named, which is taken from there now, is not there at all: if the ledger still
+-- counts it in this state, the repair that this asks for takes it from there, too.
+function machine.vanished(lane, id, state)
+  lane = lane or call('HGET', P .. 'types', type_of(id)) or type_of(id)
+  call('HINCRBY', P .. 'vanished', lane .. '/' .. type_of(id) .. '/' .. state, 1)
+  call('SADD', P .. 'repair', lane)
+end
+
 local UNREADABLE = 'its row cannot be read'
 
 -- The row of a task; one that cannot be read is set aside, and answered like one already there.

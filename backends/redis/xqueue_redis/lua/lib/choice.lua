@@ -164,6 +164,8 @@ local function stray(lane, level, id, entry)
   ready_by(lane, level, -1)
   if kind == 'damaged' then
     set_aside(id, UNREADABLE, now, lane, 'pending')
+  elseif kind == 'none' then
+    machine.vanished(lane, id, 'pending')
   else
     call('SADD', P .. 'repair', lane) -- was it counted at all?
   end

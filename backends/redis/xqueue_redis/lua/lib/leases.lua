@@ -47,9 +47,12 @@ local function give_up(name, worker)
     end
     n = n + 1
     local id, token = one[1], one[2]
-    local row = sound(id, nil, nil)
+    local row, kind = sound(id, nil, nil)
     if not row or machine.lose(id, row, token, waiting[id .. ' ' .. whole(token)], now) == 'lost' then
       hold(name, id, false)
+    end
+    if kind == 'none' then
+      machine.vanished(nil, id, 'processing')
     end
   end
   forget_worker(name)

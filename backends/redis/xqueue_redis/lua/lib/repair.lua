@@ -89,31 +89,80 @@ local function without_quarantined(total, ready)
   return #ids <= MOST
 end
 
--- True if the ledger knows of more tasks than have a place.
-local function amiss_somewhere()
+-- By how much the ledger counts more than have a place: in `total` by state, in `ready` by lane.
+-- Nothing if that cannot be told.
+local function surplus()
   local total, ready = ledger()
   if not without_quarantined(total, ready) then
-    return false
+    return nil, nil
   end
-  local parked, held = 0, 0
   for _, member in ipairs(call('ZRANGE', P .. 'lines', 0, -1)) do
     local lane, key = string.match(member, '^([^%z]*)%z(.*)$')
-    parked = parked + call('ZCARD', line_key(lane, key))
+    total.parked = total.parked - call('ZCARD', line_key(lane, key))
   end
   for _, worker in ipairs(call('HKEYS', P .. 'workers')) do
-    held = held + call('HLEN', P .. 'held:' .. worker)
+    total.processing = total.processing - call('HLEN', P .. 'held:' .. worker)
   end
   for lane, n in pairs(ready) do
-    local there = 0
     for _, level in ipairs(call('HVALS', P .. 'ready:' .. lane)) do
-      there = there + tonumber(level)
+      n = n - tonumber(level)
     end
-    if there ~= n then
+    ready[lane] = n
+  end
+  total.scheduled = total.scheduled - call('ZCARD', P .. 'later')
+  return total, ready
+end
+
+-- True if the ledger knows of more tasks than have a place.
+local function amiss_somewhere()
+  local total, ready = surplus()
+  for _, n in pairs(ready or {}) do
+    if n ~= 0 then
       return true
     end
   end
-  return total.scheduled > call('ZCARD', P .. 'later') or total.parked > parked
-    or total.processing > held
+  return total and (total.scheduled > 0 or total.parked > 0 or total.processing > 0)
+end
+
+-- Take so many of a lane and type from those that the ledger counts in a state.
+local function uncount(total, ready, lane, type_, state, n)
+  local prefix = lane .. '/' .. type_ .. '/'
+  call('HINCRBY', P .. 'counts', prefix .. state, whole(-n))
+  if state == 'pending' then
+    ready[lane] = ready[lane] - n
+  else
+    total[state] = total[state] - n
+  end
+  if state == 'parked' then -- of those that wait, among which it is counted, too
+    ready[lane] = (ready[lane] or 0) + n
+  else
+    call('HINCRBY', P .. 'counts', prefix .. 'canceled', whole(n))
+  end
+end
+
+-- Take the vanished tasks from the ledger, as canceled ones: as many as it counts too many, now that
+-- all others have a place, and no more than places have named.
+local function forget_vanished()
+  local flat = call('HGETALL', P .. 'vanished')
+  local total, ready = surplus()
+  if #flat == 0 or not total then
+    return
+  end
+  -- Parked ones first, by which it is known how many others may be leased.
+  for _, state in ipairs({ 'parked', 'pending', 'scheduled', 'processing' }) do
+    for i = 1, #flat, 2 do
+      local lane, type_, field = string.match(flat[i], '^([^/]*)/(.*)/([^/]*)$')
+      if field == state then
+        local more = state == 'pending' and (ready[lane] or 0) or total[state]
+        local counted_ = tonumber(call('HGET', P .. 'counts', flat[i]) or '0')
+        local n = math.min(tonumber(flat[i + 1]), more, counted_)
+        if n > 0 then
+          uncount(total, ready, lane, type_, state, n)
+        end
+      end
+    end
+  end
+  call('DEL', P .. 'vanished')
 end
 
 -- Ask for a repair if places and ledger do not agree, though not soon after the last one.
@@ -154,6 +203,7 @@ local function repair()
   for _, lane in ipairs(call('HKEYS', P .. 'lanes')) do
     recount(lane)
   end
+  forget_vanished()
   call('HSET', meta, 'repaired', format('%.17g', now))
   call('HDEL', meta, 'repair')
   call('DEL', P .. 'repair')
