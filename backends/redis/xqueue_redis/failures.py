@@ -16,7 +16,10 @@ _PASSING = {
     "UNBLOCKED": "Somebody ended the wait, or the server changed its role",
     "MASTERDOWN": "It is a replica without its primary: bring that back, or name the primary",
     "CLUSTERDOWN": "The cluster does not serve this slot: see CLUSTER INFO",
-    "TRYAGAIN": "The cluster is moving this slot; this ends by itself",
+    "TRYAGAIN": (
+        "The cluster is moving this slot: when it has, name the node that has it, or a server "
+        "without a cluster"
+    ),
     "MISCONF": (
         "It cannot write its data to disk and therefore accepts no change: make room or mend "
         "the disk, and see the server's log"
@@ -74,6 +77,8 @@ _CODES = {
 _ANSWERED = frozenset(_PASSING) | frozenset(_FORBIDDEN)
 #: How errors begin that a user's lack of rights is in a script: Redis 7.0, and later ones.
 _IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
+#: What errors say that a script meets with while a cluster moves its keys.
+_MOVING = "access a non local key"
 #: How servers say that they have no such function; they have no word in capitals for it.
 _NO_FUNCTION = "Function not found"
 #: What XQueue's scripts put before the code of an error of their own.
@@ -119,6 +124,8 @@ def error_code(error: Exception) -> str:
             return code
     if text.startswith(_IN_SCRIPT):
         return "NOPERM"
+    if _MOVING in text:
+        return "TRYAGAIN"
     if text.startswith(_NO_FUNCTION):
         return "NOSCRIPT"
     first = text.partition(" ")[0]

@@ -19,6 +19,8 @@ ANSWERS: list[tuple[str, type[XQueueError], str]] = [
     ("MASTERDOWN Link with MASTER is down", Unavailable, "replica"),
     ("CLUSTERDOWN Hash slot not served", Unavailable, "CLUSTER INFO"),
     ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, "moving"),
+    ("ERR Script attempted to access a non local key", Unavailable, "moving"),
+    ("ASK 3999 127.0.0.1:6381", Refused, "name that one"),
     ("MISCONF Redis is configured to save RDB snapshots", Unavailable, "disk"),
     ("READONLY You can't write against a read only replica.", Unavailable, "primary"),
     ("OOM command not allowed when used memory > 'maxmemory'.", Unavailable, "Raise maxmemory"),

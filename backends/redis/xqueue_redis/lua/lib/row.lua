@@ -98,6 +98,9 @@ local function load_task(id)
   end
   local found = redis.pcall('HMGET', task_key(id), 's', 'x', 'q')
   if found.err then
+    if string.sub(found.err, 1, 9) ~= 'WRONGTYPE' then
+      error(found) -- a right lacks, or a cluster moves it: that says nothing of the task
+    end
     return nil, 'damaged'
   end
   if found[3] then
