@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from xqueue_core.errors import Unavailable, Unknown
 from xqueue_core.handlers import RetryPolicy
+from xqueue_core.patience import Patience
 
 R = TypeVar("R")
 
@@ -50,11 +51,19 @@ class Retrying:
         """Seconds after which the last try has ended."""
         return self.deadline + self.grace
 
-    async def once(self, call: Callable[[], Awaitable[R]], until: float) -> R:
-        """One try, given up ``grace`` after ``until`` (by the clock): then this raises Unknown."""
+    async def once(
+        self, call: Callable[[], Awaitable[R]], until: float, patience: Patience | None = None
+    ) -> R:
+        """One try, given up ``grace`` after ``until`` (by the clock): then this raises Unknown.
+
+        Who has many of them gives its ``patience``.
+        """
+        left = max(until - self.runtime.clock() + self.grace, 0.0)
         try:
-            left = until - self.runtime.clock() + self.grace
-            async with asyncio.timeout(max(left, 0.0)):
+            if patience is not None:
+                with patience.within(left):
+                    return await call()
+            async with asyncio.timeout(left):
                 return await call()
         except TimeoutError as error:
             raise Unknown("the broker did not answer before the deadline") from error

@@ -26,6 +26,7 @@ from xqueue_core.errors import (
     Unsupported,
     XQueueError,
 )
+from xqueue_core.patience import Patience
 from xqueue_core.payload import check_size
 from xqueue_core.task import Task
 
@@ -152,6 +153,7 @@ class Sender:
     def __init__(self, connect: Callable[[], Awaitable[Connection]], retrying: Retrying) -> None:
         self._connect = connect
         self._retrying = retrying
+        self._patience = Patience()
         #: Types and lanes that were recorded, and when it was last seen that they still are.
         self._declared: dict[tuple[str, str], float] = {}
         self._on: Connection | None = None
@@ -176,7 +178,7 @@ class Sender:
             try:
                 # Until the last deadline: one that ends before must not put others in doubt.
                 longest = max(one.until for one in left)
-                await self._retrying.once(partial(self._try, left), longest)
+                await self._retrying.once(partial(self._try, left), longest, self._patience)
                 self._failing = None
                 error = Unknown("the broker cannot tell")
             except (Unavailable, Unknown) as caught:

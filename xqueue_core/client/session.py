@@ -21,6 +21,7 @@ from xqueue_core.client.sending import Sender, Submission, Turns
 from xqueue_core.client.watcher import Watcher
 from xqueue_core.connect import Connection, ProcessLock
 from xqueue_core.errors import Unavailable, Unknown, Unsupported
+from xqueue_core.patience import Patience
 from xqueue_core.task import Task
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Session:
         self._ready: asyncio.Future[Connection] | None = None
         self._holder: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._patience = Patience()
         self._left = False
         self._ended: Callable[[Collection[str]], Awaitable[None]] | None = None
         self._batcher: Batcher[Submission, Accepted] = Batcher(
@@ -145,7 +147,7 @@ class Session:
     async def _send(self, task: Task) -> Accepted:
         submission = Submission(task, self._until())
         try:
-            async with asyncio.timeout(self._retrying.longest + CLOSING):
+            with self._patience.within(self._retrying.longest + CLOSING):
                 answer = await self._batcher.add(submission)
         except asyncio.CancelledError:
             raise submission.cancelled()  # noqa: B904 - it has its cause

@@ -11,6 +11,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from xqueue_core.errors import Refused, XQueueError
+from xqueue_core.patience import Patience
 from xqueue_redis import calling
 from xqueue_redis.address import Address
 from xqueue_redis.calling import Way
@@ -69,6 +70,7 @@ class Link:
         self._calling = Pool(self._dial, _CALLING, _CALLING)
         self._blocking = Pool(self._dial, None, _RESTING)
         self._pid = os.getpid()
+        self._patience = Patience()
         self._closed = False
 
     @property
@@ -139,8 +141,11 @@ class Link:
             Refused, Unavailable: as calls do.
         """
         self._check()
-        async with self._translated(Way(), None):
-            wire = await self._blocking.take()
+        try:
+            with self._patience.within(self.timeout):
+                wire = await self._blocking.take()
+        except (RedisError, OSError) as error:
+            raise self._meant(error, Way(), self.timeout) from error
         try:
             yield Blocking(self, wire)
         finally:
@@ -158,12 +163,16 @@ class Link:
     ) -> Any:
         self._check()
         way = Way()
-        async with self._translated(way, deadline):
-            wire = await self._calling.take()
-            try:
-                return await self._said(wire, call(wire, way))
-            finally:
-                await self._calling.put(wire)
+        seconds = self.timeout if deadline is None else deadline
+        try:
+            with self._patience.within(seconds):
+                wire = await self._calling.take()
+                try:
+                    return await self._said(wire, call(wire, way))
+                finally:
+                    await self._calling.put(wire)
+        except (RedisError, OSError) as error:
+            raise self._meant(error, way, seconds) from error
 
     async def _said(self, wire: Wire, answer: Awaitable[Any]) -> Any:
         """The answer; a connection that leads to the wrong place is not to be used again."""
@@ -173,19 +182,11 @@ class Link:
             wire.busy = wire.busy or error_code(error) in _ELSEWHERE
             raise
 
-    @asynccontextmanager
-    async def _translated(self, way: Way, deadline: float | None) -> AsyncIterator[None]:
-        """Bound what is within, and raise errors of XQueue for those of the client."""
-        seconds = self.timeout if deadline is None else deadline
-        try:
-            async with asyncio.timeout(seconds):
-                yield
-        except XQueueError:
-            raise
-        except TimeoutError as error:
-            raise silence(self.where, f"no answer in {seconds:g} s", sent=way.sent) from error
-        except (RedisError, OSError) as error:
-            raise failure(error, self.where, sent=way.sent) from error
+    def _meant(self, error: RedisError | OSError, way: Way, seconds: float) -> XQueueError:
+        """What an error of the client, or the end of the time, means to a caller."""
+        if isinstance(error, TimeoutError):
+            return silence(self.where, f"no answer in {seconds:g} s", sent=way.sent)
+        return failure(error, self.where, sent=way.sent)
 
     async def _dial(self) -> Wire:
         wire = await dial(self._address, self._name)
@@ -234,8 +235,11 @@ class Blocking:
         way = Way()
         if deadline is None:
             deadline = self._link.timeout + blocks(arguments)
-        async with self._link._translated(way, deadline):
-            return await self._link._said(self._wire, _single(arguments)(self._wire, way))
+        try:
+            with self._link._patience.within(deadline):
+                return await self._link._said(self._wire, _single(arguments)(self._wire, way))
+        except (RedisError, OSError) as error:
+            raise self._link._meant(error, way, deadline) from error
 
 
 def blocks(arguments: Sequence[Any]) -> float:
