@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from xqueue_core.client.background import in_background
 
@@ -19,6 +19,47 @@ R = TypeVar("R")
 
 #: Sends a batch. The answer has its length and order; an exception in it is that item's alone.
 Flush = Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]
+
+
+class _Many(Generic[R]):
+    """The answers to many items of one caller: one future for all of them.
+
+    Attributes:
+        answers: in the items' order; None where there is none yet.
+        over: the caller is gone.
+    """
+
+    __slots__ = ("_all", "_left", "answers", "over")
+
+    def __init__(self) -> None:
+        self.answers: list[R | Exception | None] = []
+        self.over = False
+        self._left = 0
+        self._all: asyncio.Future[None] | None = None
+
+    def expect(self) -> int:
+        """One more answer: its place."""
+        self._left += 1
+        self.answers.append(None)
+        return len(self.answers) - 1
+
+    def tell(self, place: int, answer: R | Exception) -> None:
+        """The answer to one item."""
+        self.answers[place] = answer
+        self._left -= 1
+        if self._all is not None and not self._left and not self._all.done():
+            self._all.set_result(None)
+
+    async def told(self) -> list[R | Exception]:
+        """All answers, once they are there."""
+        if self._left:
+            self._all = asyncio.get_running_loop().create_future()
+            await self._all
+        return cast("list[R | Exception]", self.answers)
+
+
+#: An item that waits, or is under way; whom to tell of it; and its place among many.
+_Entry = tuple[T, "asyncio.Future[R] | _Many[R]", int]
 
 
 class Batcher(Generic[T, R]):
@@ -45,7 +86,7 @@ class Batcher(Generic[T, R]):
         self._over = False
         self._size = size
         self._capacity = capacity
-        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: deque[_Entry[T, R]] = deque()
         self._room: deque[asyncio.Future[None]] = deque()
         self._sender: asyncio.Task[None] | None = None
 
@@ -74,33 +115,31 @@ class Batcher(Generic[T, R]):
     def send(self, item: T) -> asyncio.Future[R]:
         """Send one item, without the brake; the answer comes as a future."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._enter((item, future, 0))
+        return future
+
+    def _enter(self, entry: _Entry[T, R]) -> None:
         if self._over:
-            self._refuse(item, future)
-            return future
-        self._waiting.append((item, future))
+            self._refuse(entry)
+            return
+        self._waiting.append(entry)
         if self._sender is None:
             # A task of its own: a caller that is cancelled must not take others along. It
             # starts after the callers that are ready now, whose items thus go with this one.
             self._sender = in_background(self._send_all())
-        return future
 
     async def add_many(self, items: Iterable[T]) -> list[R | Exception]:
         """Send many items; the answers, or each item's own exception, in their order."""
-        answers: list[asyncio.Future[R]] = []
+        many = _Many[R]()
         try:
             for item in items:
                 while self._full:
                     await self._have_room()
-                answers.append(self.send(item))
-            for answer in answers:
-                # Answers come in batches, so nearly all of them are there already.
-                if not answer.done():
-                    await asyncio.wait([answer])
+                self._enter((item, many, many.expect()))
+            return await many.told()
         except asyncio.CancelledError:
-            for answer in answers:
-                answer.cancel()
+            many.over = True
             raise
-        return [_outcome(answer) for answer in answers]
 
     async def drained(self) -> None:
         """Wait until nothing waits or is under way."""
@@ -118,15 +157,17 @@ class Batcher(Generic[T, R]):
         self._over = True
         if self._sender is not None:
             self._sender.cancel()
-        for item, answer in self._waiting:
-            self._refuse(item, answer)
+        for entry in self._waiting:
+            self._refuse(entry)
         self._waiting.clear()
         self._offer_room(len(self._room))
 
-    def _refuse(self, item: T, answer: asyncio.Future[R]) -> None:
-        if not answer.done():
-            _tell(answer, self._closed(item))
-            answer.exception()  # it was seen, even if the caller is gone by now
+    def _refuse(self, entry: _Entry[T, R]) -> None:
+        item, caller, _ = entry
+        if not _gone(caller):
+            _tell(entry, self._closed(item))
+            if not isinstance(caller, _Many):
+                caller.exception()  # it was seen, even if the caller is gone by now
 
     async def _have_room(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -153,43 +194,41 @@ class Batcher(Generic[T, R]):
         finally:
             self._sender = None
 
-    def _take(self) -> list[tuple[T, asyncio.Future[R]]]:
-        batch: list[tuple[T, asyncio.Future[R]]] = []
+    def _take(self) -> list[_Entry[T, R]]:
+        batch: list[_Entry[T, R]] = []
         while self._waiting and len(batch) < self._size:
             entry = self._waiting.popleft()
-            if not entry[1].done():  # done: cancelled while it waited
+            if not _gone(entry[1]):  # it may be cancelled while it waited
                 batch.append(entry)
-        self._offer_room(self._capacity - len(self._waiting))
+        if self._room:
+            self._offer_room(self._capacity - len(self._waiting))
         return batch
 
-    async def _send(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _send(self, batch: list[_Entry[T, R]]) -> None:
         answers: Sequence[R | Exception]
         try:
-            answers = await self._flush([item for item, _ in batch])
+            answers = await self._flush([entry[0] for entry in batch])
         except asyncio.CancelledError:
-            for item, future in batch:
-                self._refuse(item, future)
+            for entry in batch:
+                self._refuse(entry)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers' to handle
             answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():
-                _tell(future, answer)
+        for entry, answer in zip(batch, answers, strict=True):
+            if not _gone(entry[1]):
+                _tell(entry, answer)
 
 
-def _tell(future: asyncio.Future[R], answer: R | Exception) -> None:
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
+def _gone(caller: asyncio.Future[Any] | _Many[Any]) -> bool:
+    """True if nobody waits for an answer any more."""
+    return caller.over if type(caller) is _Many else cast("asyncio.Future[Any]", caller).done()
+
+
+def _tell(entry: _Entry[T, R], answer: R | Exception) -> None:
+    _, caller, place = entry
+    if isinstance(caller, _Many):
+        caller.tell(place, answer)
+    elif isinstance(answer, Exception):
+        caller.set_exception(answer)
     else:
-        future.set_result(answer)
-
-
-def _outcome(answer: asyncio.Future[Any]) -> Any:
-    if answer.cancelled():
-        raise asyncio.CancelledError("the batcher was closed")
-    error = answer.exception()
-    if error is None:
-        return answer.result()
-    if isinstance(error, Exception):
-        return error
-    raise error
+        caller.set_result(answer)
