@@ -168,16 +168,19 @@ class Sender:
         attempt = 0
         while True:
             now = clock()
+            left = []
             for one in batch:
                 # With no time left a put would be given up at once, and its outcome be unknown.
                 if one.answer is None and (one.until <= now or one.dropped):
                     one.answer = one.expired(error)
-            if not (left := _open(batch)):
-                return [one.answer for one in batch if one.answer is not None]
+                elif one.answer is None:
+                    left.append(one)
+            if not left:
+                return _answers(batch)
             attempt += 1
             try:
                 # Until the last deadline: one that ends before must not put others in doubt.
-                longest = max(one.until for one in left)
+                longest = max([one.until for one in left])
                 await self._retrying.once(partial(self._try, left), longest, self._patience)
                 self._failing = None
                 error = Unknown("the broker cannot tell")
@@ -190,8 +193,9 @@ class Sender:
             except Exception as caught:  # noqa: BLE001 - each caller gets it, or that it is unknown
                 for one in _open(left):
                     one.answer = one.failed(caught)
-            if left := _open(batch):
-                await self._retrying.pause(attempt, min(one.until for one in left))
+            if not (left := _open(batch)):
+                return _answers(batch)
+            await self._retrying.pause(attempt, min(one.until for one in left))
 
     def _begin(self, batch: Sequence[Submission], now: float) -> None:
         """Their turn has come: set the deadlines of those whose time begins with it."""
@@ -214,9 +218,12 @@ class Sender:
         conflicts: dict[tuple[str, str], XQueueError] = {}
         conflicts.update(await self._declare(connection, left))
         conflicts.update(await _locate(connection, left))
+        largest = _largest(connection)
         for one in left:
             task = one.task
-            error = conflicts.get((task.type, task.lane)) or refusal(task, connection)
+            error = conflicts.get((task.type, task.lane)) if conflicts else None
+            if error is None and (len(task.payload) > largest or _asks(task)):
+                error = refusal(task, connection)
             if one.dropped:
                 error = Unavailable("its submit was cancelled")
             if error is not None:
@@ -228,8 +235,13 @@ class Sender:
         self, connection: Connection, left: Sequence[Submission]
     ) -> dict[tuple[str, str], ConfigError]:
         """Record the lanes of types not seen before; the error of each that is in another."""
-        tasks = [one.task for one in left if not isinstance(one.task, ByName)]
-        pairs = dict.fromkeys((task.type, task.lane) for task in tasks)
+        pairs = dict.fromkeys(
+            [
+                (task.id.partition(":")[0], task.lane)
+                for one in left
+                if not isinstance(task := one.task, ByName)
+            ]
+        )
         conflicts = await self._moved(connection, pairs)
         new = [pair for pair in pairs if pair not in self._declared]
         if not new:
@@ -276,9 +288,8 @@ class Sender:
 def refusal(task: Task, connection: Connection) -> XQueueError | None:
     """Why this connection cannot take the task, if it cannot: nothing is dropped silently."""
     capabilities = connection.capabilities
-    limit = min(connection.settings.max_payload, capabilities.max_payload)
     try:
-        check_size(task.payload, limit)
+        check_size(task.payload, _largest(connection))
     except XQueueError as error:
         return error
     for ability, option in _needs(task):
@@ -292,9 +303,19 @@ def refusal(task: Task, connection: Connection) -> XQueueError | None:
     return None
 
 
+def _largest(connection: Connection) -> int:
+    """Most bytes of a payload."""
+    return min(connection.settings.max_payload, connection.capabilities.max_payload)
+
+
+def _asks(task: Task) -> bool:
+    """True if it asks for more than any broker can do, as few tasks do."""
+    return bool(
+        task.priority or task.delay or task.unique_key or task.key or task.run_at is not None
+    )
+
+
 def _needs(task: Task) -> Sequence[tuple[Ability, str]]:
-    if not (task.priority or task.delay or task.unique_key or task.key) and task.run_at is None:
-        return ()  # as nearly all are
     wanted = (
         (Ability.PRIORITY, "priority", task.priority),
         (Ability.DELAY, "delay", task.delay),
@@ -325,6 +346,11 @@ async def _locate(
     return unknown
 
 
+def _answers(batch: Sequence[Submission]) -> list[Accepted | Exception]:
+    """Those of a batch that has them all."""
+    return [one.answer for one in batch if one.answer is not None]
+
+
 def _open(batch: Sequence[Submission]) -> list[Submission]:
     return [one for one in batch if one.answer is None]
 
@@ -340,7 +366,9 @@ async def _put(connection: Connection, rest: Sequence[Submission]) -> None:
         raise
     for one, verdict in zip(rest, verdicts, strict=True):
         one.under_way = False
-        if verdict.put is Put.UNKNOWN:
+        if verdict.put is Put.NEW:
+            one.answer = verdict
+        elif verdict.put is Put.UNKNOWN:
             one.unknown = True
         else:
             one.answer = _judged(one, verdict)

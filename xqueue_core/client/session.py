@@ -69,6 +69,8 @@ class Session:
 
         One that broke is opened anew by the next call.
         """
+        if self._ready is not None and self._ready.done():
+            return self._ready.result()
         if self._ready is None:
             self._ready = asyncio.get_running_loop().create_future()
             # A task of its own, for what is opened must be closed by the task that opened it,
