@@ -19,6 +19,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 #: Bits of the counter that orders the UUIDs made within one millisecond.
 _COUNTER_BITS = 12
 _RANDOM_BITS = 62
+#: Random bytes of one UUID, and for how many they are asked for: each time is a call of the kernel.
+_NOISE, _AT_ONCE = 10, 32
 _COUNTER = (1 << _COUNTER_BITS) - 1
 _LOWER_HALF = _COUNTER >> 1
 _RANDOM = (1 << _RANDOM_BITS) - 1
@@ -41,19 +43,22 @@ class Uuid7:
         self._clock = clock
         self._random = random
         self._last = 0  # milliseconds and counter, as one number
+        self._left = b""  # random bytes that no UUID has had
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
     def __call__(self) -> str:
         """The next one, in its usual form of 36 characters."""
-        noise = int.from_bytes(self._random(10), "big")
         now = self._clock() // 1_000_000 << _COUNTER_BITS
-        # The counter starts in its lower half, so that it seldom runs over into the next ms.
-        start = now | (noise >> _RANDOM_BITS & _LOWER_HALF)
         if self._pid != os.getpid():
-            # Another thread may have held the lock when this process was forked off.
-            self._lock, self._pid = threading.Lock(), os.getpid()
+            # What is left of the random bytes is the parent's, and another thread may have held
+            # the lock when this process was forked off. The process id last: others look at it.
+            self._left, self._lock, self._pid = b"", threading.Lock(), os.getpid()
         with self._lock:
+            left = self._left or self._random(_AT_ONCE * _NOISE)
+            noise, self._left = int.from_bytes(left[:_NOISE], "big"), left[_NOISE:]
+            # The counter starts in its lower half, so that it seldom runs over into the next ms.
+            start = now | (noise >> _RANDOM_BITS & _LOWER_HALF)
             last = self._last
             self._last = stamp = start if start > last else last + 1
         # One number, written once, is a third faster than its five parts written one by one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 
@@ -62,6 +63,29 @@ def test_uuids_are_distinct_across_threads() -> None:
         thread.join()
     assert all(mine == sorted(mine) for mine in made)
     assert len({one for mine in made for one in mine}) == 2000
+
+
+def test_a_forked_process_asks_for_random_bytes_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def random(count: int) -> bytes:
+        asked.append(count)
+        return bytes([len(asked)]) * count
+
+    make = Uuid7(Ticks(5), random)
+    assert [make()[-12:], make()[-12:]] == ["010101010101"] * 2
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert make()[-12:] == "020202020202"
+    assert len(asked) == 2
+
+
+def test_random_bytes_are_used_once() -> None:
+    given = iter(range(256))
+    make = Uuid7(Ticks(5), lambda count: bytes(next(given) for _ in range(10)))
+    assert len({make()[-12:] for _ in range(20)}) == 20
+    assert next(given) == 200
 
 
 def test_two_makers_at_one_time_do_not_collide() -> None:
