@@ -68,7 +68,8 @@ class Slot(msgspec.Struct, array_like=True, frozen=True):
     at: float  # UTC seconds of the slot, which is also the task's ``run_at``
 
 
-class Task(msgspec.Struct, kw_only=True, omit_defaults=True):
+# No task leads to itself, so the garbage collector need not look at the thousands there may be.
+class Task(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """The envelope: what a producer submits. It never changes while the task lives.
 
     ``extra`` holds fields written by a newer minor version; they survive a round trip.
