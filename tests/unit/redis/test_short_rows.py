@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.anyio
 
 NOW = 1_800_000_000.25
 _SHORT = "ready_bytes[id] or pack(row)"
+_STRAIGHT = "if kind and put_plain("
 
 
 @pytest.fixture
@@ -36,14 +38,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[services.Server]:
 
 
 class Other(Scripts):
-    """The scripts, but that rows are made in another way."""
+    """The scripts, but that rows are made in another way, and every task is put as any other."""
 
     def __init__(self, way: str) -> None:
         super().__init__("key")
         self.way = way
 
     def get(self, name: str) -> Script:
-        own = scripts.source(name)
+        own = scripts.source(name).replace(_STRAIGHT, "if false and put_plain(")
         libs = [scripts.source(f"lib/{lib}") for lib in header(own)["libs"].split()]
         parts = [text.replace(_SHORT, self.way) for text in libs]
         parts = [scripts._with_test_clock(text) for text in parts]
@@ -141,6 +143,7 @@ async def test_they_say_what_packed_rows_say(server: services.Server, worker: st
         await story(short)
         await story(plain)
     assert _SHORT in scripts.source("lib/place")
+    assert _STRAIGHT in scripts.source("put")
     assert len(short.seen) == 5
     for ours, theirs in zip(short.seen, plain.seen, strict=True):
         assert ours == theirs
@@ -177,3 +180,63 @@ async def test_the_number_of_a_rows_last_event_grows_out_of_a_byte(
         await one.look()
         assert [row.seq for row in one.seen[-1].values()] == [n + 2 for n in events]
         assert {row.state for row in one.seen[-1].values()} == {"success"}
+
+
+def some(*tokens: object, lane: str = "l", type: str = "t", **options: Any) -> list[Task]:
+    return [Task(id=f"{type}:{token}", lane=lane, **options) for token in tokens]
+
+
+# At these times, one call each; what a call may meet with that is not as most are.
+CALLS = [
+    (NOW, some(0, 1, 0, 2)),
+    (NOW, some(3) + some(3, delay=9.0) + some(4, delay=9.0) + some(4, 5)),
+    (NOW, some(6, lane="o") + some(6) + some(7, type="u") + some("n" * 60, "n" * 260, "\u00e4")),
+    (NOW, some(8) + some(1) + some(9, priority=9) + some(10, max_retry=400)),
+    (NOW, some(11) + some(12, key="k") + some(13, unique_key="u") + some(14, queue_timeout=5.0)),
+    (NOW - 5, some(15, 16, priority=9) + some(17, 18, lane="new")),
+    (NOW + 9, some(*range(100, 715))),
+    (NOW + 9, some(*range(715, 730), delay=1.0)),
+    (float(int(NOW) + 20), some(730, 731, result_ttl=0.0, remember=True)),
+    (NOW + 30, []),
+]
+
+
+async def left(one: Space) -> dict[bytes, Any]:
+    """All keys, and what they hold; but for the times in the ids of events."""
+    reads = {
+        b"hash": ("HGETALL",),
+        b"stream": ("XRANGE", "-", "+"),
+        b"zset": ("ZRANGE", "0", "-1", "WITHSCORES"),
+        b"list": ("LRANGE", "0", "-1"),
+        b"string": ("GET",),
+    }
+    found: dict[bytes, Any] = {}
+    for key in await one.link.command("KEYS", f"{one.link.prefix}*"):
+        command, *rest = reads[await one.link.command("TYPE", key)]
+        value = await one.link.command(command, key, *rest)
+        name = key[len(one.link.prefix) :]
+        if name == b"events":
+            value = [fields for _, fields in value]
+        elif command == "HGETALL":
+            value = dict(zip(value[::2], value[1::2], strict=True))
+        found[name] = value
+    del found[b"meta"]
+    return found
+
+
+async def test_what_is_put_straight_is_put_as_any_other(server: services.Server) -> None:
+    async with (
+        space(server, "straight", Scripts("key"), "w") as straight,
+        space(server, "others", Other(_SHORT), "w") as other,
+    ):
+        for at, tasks in CALLS:
+            answers = []
+            for one in (straight, other):
+                await one.at(at)
+                given, _ = one.queue._putter._encoded(tasks, 0.0)
+                answers.append(await one.link.run("put", *given))
+            assert answers[0] == answers[1]
+            assert await left(straight) == await left(other)
+        found = await left(straight)
+        assert len([key for key in found if key.startswith(b"t:")]) > 600
+        assert b"early:l:9" in found

@@ -8,6 +8,8 @@
 -- libs: base row place machine standing short
 
 local lanes_known, none_there = {}, false --@call
+-- What plain() makes of rows as they came: bytes -> it; and ids of tasks that it was done for.
+local kinds, placed = {}, {} --@call
 local PLAIN = { 0, -1, -1, '', 0, 0 }
 
 -- The task that an id that is taken stands for.
@@ -20,7 +22,7 @@ local function original(id)
 end
 
 local function taken_id(id)
-  if tasks[id] then
+  if tasks[id] or placed[id] then
     return true
   end
   if none_there or call('EXISTS', task_key(id)) == 0 then
@@ -97,6 +99,66 @@ local function put(id, row, told, envelope, extra, nth)
   return ''
 end
 
+-- -- most tasks ----------------------------------------------------------------------------------
+--
+-- Tasks that may run at once, and have no key of any kind, differ in id, rank and envelope alone:
+-- what put() and write() would do for them is done here for all that came with the same row.
+
+-- What those of this row have in common; false if they are not of that kind.
+local function plain(bytes)
+  local row, told = read_fresh(bytes)
+  if not told or row[QUEUE_TIMEOUT] >= 0 or row[KEYED] or row[UNIQUE_KEY] ~= '' then
+    return false
+  end
+  local lane, at = row[LANE], bytes_of(now)
+  know_lane(lane)
+  return {
+    lane = lane,
+    level = row[PRIORITY],
+    stream = stream_key(lane, row[PRIORITY]),
+    row = at .. at .. at .. bytes_of(0) .. '\1' .. BLANK .. told,
+    by_type = {},
+  }
+end
+
+-- Put a task of such a kind; false if that needs more than this.
+local function put_plain(id, kind, envelope, rank)
+  local entry = redis.pcall('XADD', kind.stream, format('%d-*', rank), 'i', id)
+  if type(entry) ~= 'string' then
+    return false
+  end
+  local bytes = BEGINS.pending .. struct.pack('>BI8', 0xcf, rank) .. kind.row .. entry_bytes(entry)
+  redis.call('HSET', task_key(id), 's', bytes, 'e', envelope)
+  placed[id] = true
+  local type_ = string.match(id, '^[^:]*')
+  kind.by_type[type_] = (kind.by_type[type_] or 0) + 1
+  tell(id, 1, 'accepted', 'pending', now, kind.lane, 0, 0, '', '')
+  return true
+end
+
+local function kind_of(id, bytes, extra)
+  if extra ~= '' or not none_there or placed[id] or tasks[id] then
+    return false
+  end
+  local kind = kinds[bytes]
+  if kind == nil then
+    kind = plain(bytes)
+    kinds[bytes] = kind
+  end
+  return kind
+end
+
+local function count_plain()
+  for _, kind in pairs(kinds) do
+    for type_, n in pairs(kind and kind.by_type or {}) do
+      count(kind.lane, type_, 'pending', n)
+      count(kind.lane, type_, 'accepted', n)
+      ready_by(kind.lane, kind.level, n)
+      ring(kind.lane, n)
+    end
+  end
+end
+
 --@main
 
 -- Most of the time all are new, which one question tells.
@@ -105,12 +167,18 @@ for i = 1, #ARGV, 4 do
   keys[#keys + 1] = task_key(ARGV[i])
 end
 none_there = #keys > 0 and #keys <= MOST and redis.call('EXISTS', unpack(keys)) == 0
-local answers = {}
+local answers, first = {}, micros(now)
 for i = 1, #ARGV, 4 do
-  local extra = ARGV[i + 3] ~= '' and unpack_(ARGV[i + 3]) or PLAIN
-  local n = #answers
-  local row, told = read_fresh(ARGV[i + 1])
-  answers[n + 1] = put(ARGV[i], row, told, ARGV[i + 2], extra, n)
+  local id, n = ARGV[i], #answers
+  local kind = kind_of(id, ARGV[i + 1], ARGV[i + 3])
+  if kind and put_plain(id, kind, ARGV[i + 2], first + n) then
+    answers[n + 1] = ''
+  else
+    local extra = ARGV[i + 3] ~= '' and unpack_(ARGV[i + 3]) or PLAIN
+    local row, told = read_fresh(ARGV[i + 1])
+    answers[n + 1] = put(id, row, told, ARGV[i + 2], extra, n)
+  end
 end
+count_plain()
 write()
 return answers
