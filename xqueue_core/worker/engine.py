@@ -88,16 +88,7 @@ class Engine:
         self.publisher = Publisher(faces.notifier)
         self.permits = PermitDesk(faces.semaphore, worker, options, tools)
         self.keys = Keys(faces.semaphore, self.permits, options, tools, self._start, self.finish)
-        self.solitary = Solitary(
-            self.desk,
-            options.grace,
-            tools.clock,
-            self._enter,
-            self._start,
-            self.finish,
-            lambda: self.keeper.soon(),
-            lambda: len(self.desk.settling) == len(self.settler.spent),
-        )
+        self.solitary = self._solitary()
         self.lines = Lines(faces.queue, faces.semaphore, self.lanes, tools)
         self.permits.unhurried = self.lines.unhurried
         self.kinds = kinds_of(self.lanes, self.specs.values())
@@ -117,6 +108,18 @@ class Engine:
         self.fetcher = self._fetcher()
         self.pauses = Pauses(self)
         crossing.outward.connect(self._returned)
+
+    def _solitary(self) -> Solitary:
+        return Solitary(
+            self.desk,
+            self.options.grace,
+            self.tools.clock,
+            self._enter,
+            self._start,
+            self.finish,
+            lambda: self.keeper.soon(),
+            lambda: len(self.desk.settling) == len(self.settler.spent),
+        )
 
     def _limiter(self) -> Limiter:
         return Limiter(

@@ -123,12 +123,12 @@ end
 
 -- Put a task of such a kind; false if that needs more than this.
 local function put_plain(id, kind, envelope, rank)
-  local entry = redis.pcall('XADD', kind.stream, format('%d-*', rank), 'i', id)
+  local entry = try('XADD', kind.stream, format('%d-*', rank), 'i', id)
   if type(entry) ~= 'string' then
     return false
   end
   local bytes = BEGINS.pending .. struct.pack('>BI8', 0xcf, rank) .. kind.row .. entry_bytes(entry)
-  redis.call('HSET', task_key(id), 's', bytes, 'e', envelope)
+  call('HSET', task_key(id), 's', bytes, 'e', envelope)
   placed[id] = true
   local type_ = string.match(id, '^[^:]*')
   kind.by_type[type_] = (kind.by_type[type_] or 0) + 1
