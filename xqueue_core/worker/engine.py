@@ -114,7 +114,7 @@ class Engine:
             self.desk,
             self.options.grace,
             self.tools.clock,
-            self._enter,
+            lambda job: self.gate.admit(job),
             self._start,
             self.finish,
             lambda: self.keeper.soon(),
@@ -193,6 +193,8 @@ class Engine:
             self.limiter.ready(leased.ready)
         found = bool(leased.deliveries or leased.ready)
         wanted = {want.lane for want in asked.wants}
+        if not asked.wants:
+            self.limiter.look()  # calls may have failed until now
         self.bare(not found and self.fetcher.paused.union(wanted).issuperset(self.lanes))
         if found:
             self.changed.set()
@@ -240,7 +242,7 @@ class Engine:
     def _admit(self, job: Job) -> None:
         """It has a permit of its lane, if it needs one."""
         if not job.alone:
-            self._enter(job)
+            self.gate.admit(job)
         elif self.solitary.busy:
             self.finish(job, HandBack(reason="alone"))
         else:
@@ -248,9 +250,6 @@ class Engine:
             job.stage = Stage.ASKING
             self.solitary.admit(job)
             self.limiter.look()
-
-    def _enter(self, job: Job) -> None:
-        self.gate.admit(job)
 
     def _start(self, job: Job) -> None:
         if job.waits:
@@ -392,9 +391,10 @@ class Engine:
         """True while nothing is to come: it could not be settled, or not be started."""
         if self.stopping.is_set():
             return True  # and the drain, which is about to begin, closes the fetcher
-        self._full = self.settler.full
-        return self._full or not self.term.fresh(self.tools.clock())
+        self._full = self._full or self.settler.full
+        return self.settler.full or not self.term.fresh(self.tools.clock())
 
     def _poke(self) -> None:
         self.limiter.look()
+        self.gate.look()
         self.fetcher.poke()
