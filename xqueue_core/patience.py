@@ -8,6 +8,7 @@ is over time, and is set to the moment at which the next one would be.
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from types import TracebackType
 from typing import Any
 
@@ -58,7 +59,9 @@ class Patience:
     def _set(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._when = loop.call_at(at, self._look, loop), at
+        # In an empty context: it outlives the call that it was begun for, and whatever that had.
+        self._timer = loop.call_at(at, self._look, loop, context=Context())
+        self._when = at
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """End what is over time, and come again for the next."""
