@@ -221,6 +221,8 @@ async def test_a_task_that_was_fetched_ahead_may_wait_for_a_permit(
     first, second = await job.submit(), await job.submit()
     async with working(app, concurrency=8, prefetch=4):
         await said(second, Processing)
+        await until("the first runs", lambda: gates.running == 1)
+        await heard(app)
         fetched = await said(second, Fetched, first=False)
         assert (fetched.holds, fetched.running, fetched.slots) == (2, 1, 8)
         codes = [one.code for one in (await second.why()).reasons]
