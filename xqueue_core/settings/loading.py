@@ -62,6 +62,33 @@ def load_settings(
     return _made(_known(found, sections))
 
 
+def with_values(
+    settings: Settings, values: Mapping[str, Any], names: Mapping[str, str]
+) -> Settings:
+    """The settings with some values replaced by options of a worker, and checked anew.
+
+    Args:
+        settings: what was read before.
+        values: by the names of settings; none is a section.
+        names: what an option is called where its name is not the setting's.
+
+    Raises:
+        ConfigError: a value has the wrong form, is out of range or contradicts another.
+    """
+
+    def known(path: tuple[str, ...]) -> Known:
+        name = path[0]
+        origin = "a worker's option" if name in values else settings.origin[name]
+        return Known(names.get(name, name), origin, Settings.model_fields[name].description or "")
+
+    before = {name: getattr(settings, name) for name in settings.model_fields_set}
+    try:
+        return Settings(**{**before, **values})
+    except ValidationError as error:
+        problem = error
+    raise config_error(problem, known)  # out here for the reason given in _made
+
+
 def _dotenv(path: Path) -> Mapping[str, str | None]:
     """The variables of a ``.env`` file, ``${NAME}`` in a value replaced; none without a file."""
     try:

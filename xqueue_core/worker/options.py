@@ -60,7 +60,15 @@ class WorkerOptions:
 
     @classmethod
     def of(cls, settings: Settings, **overrides: Any) -> WorkerOptions:
-        """From settings; ``overrides`` that are not None replace single fields."""
+        """From settings; ``overrides`` that are not None replace single fields.
+
+        Numbers keep the rules of the settings, and what was not said follows those that count:
+        the heartbeat the lease, what is fetched ahead the slots. Raises ConfigError.
+        """
+        given = {name: value for name, value in overrides.items() if value is not None}
+        for name, value in given.items():
+            _check(name, value)
+        settings = _with(settings, {name: given.pop(name) for name in _NUMBERS if name in given})
         options = cls(
             concurrency=settings.concurrency,
             min_concurrency=settings.min_concurrency,
@@ -76,9 +84,6 @@ class WorkerOptions:
             types=settings.types,
             max_result=settings.max_payload,
         )
-        given = {name: value for name, value in overrides.items() if value is not None}
-        for name, value in given.items():
-            _check(name, value)
         if given.get("burst"):
             # An answer that there is nothing is what it waits for.
             given["lease_wait"] = min(BURST_WAIT, options.lease_wait)
@@ -91,6 +96,9 @@ _COUNTS = (
     "max_result",
 )
 _SECONDS = ("grace", "lease", "heartbeat", "lease_wait")
+_NUMBERS = _COUNTS + _SECONDS
+#: The options that have another name among the settings.
+_SETTINGS = {"max_result": "max_payload"}
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
@@ -109,6 +117,17 @@ def _check(name: str, value: object) -> None:
         raise ConfigError(f"a worker's {name} is a number of seconds, not {value!r}")
     if name in ("lanes", "types") and isinstance(value, str):
         raise ConfigError(f"a worker's {name} are a list of names: write {name}=[{value!r}]")
+
+
+def _with(settings: Settings, numbers: dict[str, Any]) -> Settings:
+    """The settings with these options in place of what they say. Raises ConfigError."""
+    if not numbers:
+        return settings
+    # Pydantic, which ``import xqueue_core`` does without, has been loaded by whoever made them.
+    from xqueue_core.settings.loading import with_values
+
+    values = {_SETTINGS.get(name, name): value for name, value in numbers.items()}
+    return with_values(settings, values, {_SETTINGS[n]: n for n in numbers if n in _SETTINGS})
 
 
 def checked(options: WorkerOptions) -> WorkerOptions:

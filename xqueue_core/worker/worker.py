@@ -77,11 +77,11 @@ class Worker:
             block, nor raise.
         overrides: ``concurrency``, ``min_concurrency``, ``prefetch``, ``threads``, ``lanes``,
             ``types``, ``children``, ``tasks_per_child``, ``grace``, ``lease``, ``heartbeat``,
-            ``lease_wait``, in place of the app's settings.
+            ``lease_wait``, in place of the app's settings, by whose rules they are checked.
 
     Raises:
-        ConfigError: lanes or types are unknown to the app, nothing is left to serve, a child
-            process would not find the app, or this is such a child.
+        ConfigError: an option is out of range, lanes or types are unknown to the app, nothing is
+            left to serve, a child process would not find the app, or this is such a child.
     """
 
     def __init__(
