@@ -32,6 +32,7 @@ class Meddled(Records):
         self._lost = 0
         self.swaps = 0
         self.loads = 0
+        self.read: list[str] = []  #: keys of the rows whose bodies were read
 
     def before(self, method: str, action: Action, nth: int = 1) -> None:
         """Run an action before the nth call of a method from now, once."""
@@ -71,6 +72,7 @@ class Meddled(Records):
     async def load(self, keys: Sequence[str]) -> Sequence[Row | None]:
         await self._met("load")
         self.loads += 1
+        self.read += keys
         return await self.inner.load(keys)
 
     async def swap(self, groups: Sequence[Group]) -> Sequence[bool]:
@@ -84,7 +86,14 @@ class Meddled(Records):
 
     async def scan(self, scans: Sequence[Scan]) -> Sequence[Sequence[Row]]:
         await self._met("scan")
-        return await self.inner.scan(scans)
+        found = await self.inner.scan(scans)
+        self.read += (row.key for rows in found for row in rows)
+        return found
+
+    async def outline(self, scans: Sequence[Scan]) -> Sequence[Sequence[Row]]:
+        await self._met("outline")
+        found = await self.inner.outline(scans)
+        return [[row._replace(body=b"") for row in rows] for rows in found]
 
     async def due(self, limit: int) -> tuple[Sequence[Row], float | None]:
         await self._met("due")

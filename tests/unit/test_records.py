@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,19 @@ async def test_many_scans_at_once(records: Records, count: int) -> None:
     for n, rows in enumerate(found):
         wanted = [] if n % 6 == 5 else [f"{n % 6 + 5 * m}" for m in range(1 + n % 3)]
         assert [row.key for row in rows] == wanted
+
+
+async def test_an_outline_is_a_scan_that_may_leave_out_bodies(records: Records) -> None:
+    rows = [make(f"{n}", b"x" * 999, f"bucket {n % 3}", n) for n in range(40)]
+    await records.swap([*rows, make("empty", b"", "bucket 0", 50), make("none")])
+    scans = [Scan(f"bucket {n % 4}", 1 + n, (n, "")) for n in range(20)] + [Scan("", 9)]
+    for some in ([], scans[:1], scans):
+        outlines, found = await records.outline(some), await records.scan(some)
+        assert [[row._replace(body=b"") for row in part] for part in outlines] == [
+            [row._replace(body=b"") for row in part] for part in found
+        ]
+        for outline, row in zip(chain(*outlines), chain(*found), strict=True):
+            assert outline.body in (b"", row.body)
 
 
 async def test_a_row_without_a_bucket_is_in_no_scan(records: Records) -> None:

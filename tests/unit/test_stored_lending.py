@@ -21,12 +21,13 @@ def anyio_backend() -> str:
 
 
 async def _refusals(records: Records) -> list[str]:
-    """What a store says to its eight calls where it refuses them."""
+    """What a store says to its nine calls where it refuses them."""
     calls = (
         lambda: records.now(),
         lambda: records.load(["a"]),
         lambda: records.swap([Group([Change("a", ABSENT, b"1")])]),
         lambda: records.scan([Scan("b", 1)]),
+        lambda: records.outline([Scan("b", 1)]),
         lambda: records.due(1),
         lambda: records.counts("", "", 1),
         lambda: records.log(None, 1),
@@ -48,7 +49,7 @@ async def test_it_is_the_store_itself_until_its_context_ends() -> None:
         assert await second.load(["a"]) == await store.load(["a"]) != [None]
         assert first.load == store.load  # which costs a call nothing
     closed = "the store is closed: it was used after its context had ended"
-    assert await _refusals(first) == await _refusals(second) == [closed] * 8
+    assert await _refusals(first) == await _refusals(second) == [closed] * 9
     assert await _refusals(store) == []
 
 

@@ -23,6 +23,8 @@ logger = logging.getLogger("xqueue.stored")
 
 #: Most workers that are looked at in one go.
 WORKERS = 10_000
+#: Tasks that are read at a time to be handed back: their bodies may be large.
+BODIES = 64
 #: Longest time until the dead are looked for again (seconds).
 LOOK_EVERY = 1.0
 
@@ -35,7 +37,7 @@ class _Seen(NamedTuple):
     mark: Mark | None
     workers: Sequence[WorkerRow]
     orders: Orders
-    holds: Sequence[Row]
+    holds: Sequence[Row]  # perhaps without bodies
 
     @property
     def version(self) -> int:
@@ -70,7 +72,7 @@ class Keeper:
                     "alive: let every worker make an id of its own"
                 )
             if beat.leaving:
-                await self._hand_back(seen.holds, held=frozenset(), answered=None)
+                await self._sort_out(seen.holds, frozenset(), None)
                 recorded.append("hand-back")
                 if await self._forget(beat.worker, seen.version):
                     return BeatReply([Hold.LOST] * len(held), now=seen.now.wall)
@@ -81,10 +83,10 @@ class Keeper:
         recorded.append("heartbeat")
         # A task may have been leased since the look only under a later call number.
         tokens = frozenset((one.id, one.token) for one in held)
-        await self._hand_back(seen.holds, tokens, beat.answered)
+        current = await self._sort_out(seen.holds, tokens, beat.answered)
         lanes = await self._tasks.lanes(beat.lanes)
         return BeatReply(
-            _verdicts(held, seen.holds),
+            [_verdict(one, current.get(one.id)) for one in held],
             [name for name, row in lanes.items() if row.paused],
             seen.orders.quiet,
             seen.orders.stop,
@@ -126,9 +128,8 @@ class Keeper:
         known, marked, ordered = await self._records.load(
             [f"worker/{worker}", layout.MARK, f"orders/{worker}"]
         )
-        others, holds = await self._records.scan(
-            [Scan(layout.WORKERS, WORKERS), Scan(layout.held(worker), HELD)]
-        )
+        [others] = await self._records.scan([Scan(layout.WORKERS, WORKERS)])
+        [holds] = await self._records.outline([Scan(layout.held(worker), HELD)])
         workers = [w for row in others if (w := layout.unpack(row, WorkerRow))]
         return _Seen(
             await self._records.now(),
@@ -162,12 +163,43 @@ class Keeper:
         [renewed] = await self._records.swap([Group(changes)])
         return renewed
 
-    async def _hand_back(
+    async def _sort_out(
         self, holds: Sequence[Row], held: frozenset[tuple[str, int]], answered: int | None
-    ) -> None:
-        """Hand back, uncharged, what the worker does not know that it has."""
-        jobs: list[Job] = []
+    ) -> dict[str, tuple[int, bool]]:
+        """Hand back what the worker does not know that it has; token and cancel of the rest.
+
+        Only what its place does not tell to be known to the worker is read.
+        """
+        current: dict[str, tuple[int, bool]] = {}
+        unsure: list[Row] = []
         for row in holds:
+            told = layout.told(row)
+            if told is not None and (row.key[2:], told[0]) in held:
+                current[row.key[2:]] = told
+            else:
+                unsure.append(row)
+        for n in range(0, len(unsure), BODIES):
+            seen = unsure[n : n + BODIES]
+            read = await self._records.load([row.key for row in seen])
+            # Those that were settled meanwhile, or leased anew, are no longer what was seen.
+            rows = [
+                row
+                for row, before in zip(read, seen, strict=True)
+                if row is not None and _same_delivery(row, before)
+            ]
+            await self._hand_back(rows, held, answered)
+            current.update(
+                (id, (record.delivery, bool(record.cancel)))
+                for id, record in _readable(rows).items()
+            )
+        return current
+
+    async def _hand_back(
+        self, rows: Sequence[Row], held: frozenset[tuple[str, int]], answered: int | None
+    ) -> None:
+        """Hand back, uncharged, those of these that the worker does not know that it has."""
+        jobs: list[Job] = []
+        for row in rows:
             id = row.key[2:]
             try:
                 record = layout.unpack_task(row)
@@ -274,15 +306,16 @@ def _readable(holds: Sequence[Row]) -> dict[str, Record]:
     return found
 
 
-def _verdicts(held: Sequence[Held], holds: Sequence[Row]) -> list[Hold]:
-    current = _readable(holds)
-    return [_verdict(one, current.get(one.id)) for one in held]
+def _same_delivery(row: Row, before: Row) -> bool:
+    """True if the same worker has it as before, and has not leased it anew."""
+    now, then = layout.told(row), layout.told(before)
+    return row.bucket == before.bucket and (now is None or then is None or now[0] == then[0])
 
 
-def _verdict(held: Held, record: Record | None) -> Hold:
-    if record is None or record.delivery != held.token:
+def _verdict(held: Held, current: tuple[int, bool] | None) -> Hold:
+    if current is None or current[0] != held.token:
         return Hold.LOST
-    return Hold.CANCELED if record.cancel else Hold.KEPT
+    return Hold.CANCELED if current[1] else Hold.KEPT
 
 
 def _left(worker: WorkerRow, now: Now, workers: Sequence[WorkerRow] = ()) -> float:

@@ -19,6 +19,8 @@ row                       bucket, order                          body
 ``s/<key>``, ...          see ``semaphore``                      a key's permits
 ========================  =====================================  ==========================
 
+The order of a held task's row tells what heartbeats need to know: see :func:`held_order`.
+
 Counts: ``c/<lane>/<type>/<field>`` for the fields of ``TypeStats``, ``k/<lane>/<key>`` for how
 many tasks wait in a key's line, ``h/<worker>`` for how many a worker holds.
 """
@@ -49,6 +51,9 @@ QUARANTINE = "quarantine"
 MARK = "mark"
 
 _LEVEL = 1 << 56
+#: How much of a row's version the order of a held one repeats, and the tokens it has room for.
+_STAMPS = 1 << 8
+_TOKENS = 1 << 52
 _RECORD, _TOMBSTONE, _QUARANTINED = b"R", b"T", b"Q"
 
 
@@ -256,11 +261,34 @@ def below(level: int) -> tuple[int, str]:
     return ((9 - level + 1) * _LEVEL - 1, "\U0010ffff")
 
 
-def place(task: Task, record: Record, at: float, paused: float) -> tuple[str, int, float | None]:
-    """Bucket, order and alarm of a record."""
+def held_order(token: int, cancel: bool, version: int) -> int:
+    """Order within ``held``: token, end of the version, and whether a cancel was asked for.
+
+    So a heartbeat need not read what may be large (decision 0018).
+    """
+    if token >= _TOKENS:
+        return 0  # tells of no delivery, so that the body is read
+    return (token * _STAMPS + version % _STAMPS) * 2 + cancel
+
+
+def told(row: Row) -> tuple[int, bool] | None:
+    """Token and cancel that the order of a held row tells of.
+
+    None if the row was written by somebody who left its order as it was, or knows of no such
+    one. Trust it only for a token that is known from elsewhere, or read the body.
+    """
+    rest, cancel = divmod(row.order, 2)
+    token, stamp = divmod(rest, _STAMPS)
+    return (token, bool(cancel)) if stamp == row.version % _STAMPS else None
+
+
+def place(
+    task: Task, record: Record, at: float, paused: float, version: int = 0
+) -> tuple[str, int, float | None]:
+    """Bucket, order and alarm of a record; ``version`` is the one that its row will have."""
     state = record.state
     if state is State.PROCESSING:
-        return held(record.worker), record.rank, None
+        return held(record.worker), held_order(record.delivery, bool(record.cancel), version), None
     if state is State.PENDING:
         alarm = expires_at(task, record, paused) if task.queue_timeout is not None else None
         if record.parked:

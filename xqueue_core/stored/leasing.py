@@ -140,12 +140,15 @@ class Leaser:
     async def _answered(self, caller: _Caller) -> list[Delivery]:
         """What this very call took when it was made before."""
         [rows] = await self._records.scan([Scan(layout.held(caller.worker), HELD)])
-        found = [decoded(row) for row in rows]
-        return [
-            _delivery(one.task, one.body)
-            for one in found
-            if one.task and isinstance(one.body, Record) and one.body.call == caller.call
+        found = [
+            (one.task, one.body)
+            for row in rows
+            if (one := decoded(row)).task
+            and isinstance(one.body, Record)
+            and one.body.call == caller.call
         ]
+        found.sort(key=lambda one: one[1].rank)
+        return [_delivery(task, record) for task, record in found]
 
     async def _candidates(
         self, wants: Sequence[Want], limit: int, turn: TurnRow
@@ -219,7 +222,7 @@ class Leaser:
             record = did.record
             if record is None or record is before:
                 continue
-            bucket, order, alarm = layout.place(task, record, at, paused)
+            bucket, order, alarm = layout.place(task, record, at, paused, row.version + 1)
             body = layout.pack_task(record)
             change = Change(row.key, row.version, body, bucket, order, alarm)
             counts = layout.deltas(task, before, record, did.verdict)

@@ -9,7 +9,7 @@ from typing import NoReturn
 from xqueue_core.errors import Refused
 from xqueue_core.stored.records import Group, Log, Now, Records, Row, Scan
 
-_CALLS = ("now", "load", "swap", "scan", "due", "counts", "log", "trim")
+_CALLS = ("now", "load", "swap", "scan", "outline", "due", "counts", "log", "trim")
 
 
 @contextmanager
@@ -56,6 +56,9 @@ class _Loan(Records):
         self._closed()
 
     async def scan(self, scans: Sequence[Scan]) -> Sequence[Sequence[Row]]:
+        self._closed()
+
+    async def outline(self, scans: Sequence[Scan]) -> Sequence[Sequence[Row]]:
         self._closed()
 
     async def due(self, limit: int) -> tuple[Sequence[Row], float | None]:

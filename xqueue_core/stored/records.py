@@ -113,6 +113,14 @@ class Records(ABC):
     async def scan(self, scans: Sequence[Scan]) -> Sequence[Sequence[Row]]:
         """For each scan the bucket's rows in order of (order, key)."""
 
+    async def outline(self, scans: Sequence[Scan]) -> Sequence[Sequence[Row]]:
+        """The same rows as :meth:`scan` finds, for who does without their bodies.
+
+        A body may be left out: ``b""`` in its place. Each heartbeat asks so for all that a worker
+        holds, so where bodies cost something to read this is worth a method of its own.
+        """
+        return await self.scan(scans)
+
     @abstractmethod
     async def due(self, limit: int) -> tuple[Sequence[Row], float | None]:
         """Rows whose alarm has passed, earliest first, and the next alarm after now, if any."""

@@ -289,7 +289,7 @@ class Tasks:
         if after is None:
             changes = [self._bury(row, task, before, command)]
         else:
-            bucket, order, alarm = layout.place(task, after, at, paused)
+            bucket, order, alarm = layout.place(task, after, at, paused, row.version + 1)
             body = layout.pack_task(after)
             changes = [Change(row.key, row.version, body, bucket, order, alarm)]
         if task.unique_key:

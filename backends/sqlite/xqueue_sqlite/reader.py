@@ -18,6 +18,7 @@ from xqueue_sqlite.place import Identity
 from xqueue_sqlite.statements import SCAN_SIZES, SIZES, Statements, fitting
 
 _rows = msgspec.json.Decoder(list[tuple[int, str, int, str, int, int]])
+_outlines = msgspec.json.Decoder(list[tuple[int, str, int, str, int]])
 _counts = msgspec.json.Decoder(list[tuple[str, int]])
 _entries = msgspec.json.Decoder(list[tuple[int, int]])
 _events = msgspec.msgpack.Decoder(list[bytes])
@@ -85,6 +86,26 @@ def scan(
 ) -> list[list[Row]]:
     """The rows of each scan."""
     found: list[list[Row]] = [[] for _ in scans]
+    for start, size, values in _batches(scans):
+        for number, row in _read(connection, statements.scan(size), values):
+            found[start + number].append(row)
+    return found
+
+
+def outline(
+    connection: sqlite3.Connection, statements: Statements, scans: Sequence[Scan]
+) -> list[list[Row]]:
+    """The rows of each scan, without their bodies."""
+    found: list[list[Row]] = [[] for _ in scans]
+    for start, size, values in _batches(scans):
+        packed = connection.execute(statements.outline(size), values).fetchone()[0]
+        for number, key, version, bucket, order in _outlines.decode(packed):
+            found[start + number].append(Row(key, version, b"", bucket, order))
+    return found
+
+
+def _batches(scans: Sequence[Scan]) -> Iterator[tuple[int, int, list[Any]]]:
+    """The scans in parts of a size that a statement has: the first, the size, the values."""
     start = 0
     while start < len(scans):
         size = fitting(len(scans) - start, SCAN_SIZES)
@@ -93,10 +114,8 @@ def scan(
         for bucket, limit, (order, key) in some:
             values += (bucket, order, key, limit)
         values += (None, 0, "", 0) * (size - len(some))
-        for number, row in _read(connection, statements.scan(size), values):
-            found[start + number].append(row)
+        yield start, size, values
         start += size
-    return found
 
 
 def due(

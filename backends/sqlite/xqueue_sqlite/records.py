@@ -58,6 +58,15 @@ class SqliteRecords(Records):
         )
         return found
 
+    async def outline(self, scans: Sequence[Scan]) -> Sequence[Sequence[Row]]:
+        """The same without the bodies, whose pages are not read."""
+        if not scans:
+            return []
+        found: list[list[Row]] = await self._read(
+            Read(reader.outline, (scans,), sum(scan.limit for scan in scans))
+        )
+        return found
+
     async def due(self, limit: int) -> tuple[Sequence[Row], float | None]:
         """Rows whose alarm has passed, earliest first, and the next alarm after now, if any."""
         now = self._store.clock().wall
