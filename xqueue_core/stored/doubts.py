@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: A permit that no renewal names is left alone for so many seconds at least: the answer that
 #: tells of it may be under way, longer than a short lease.
 UNDER_WAY = 10.0
+#: Permits granted together have tokens ahead of the clock by a microsecond each: up to so many
+#: seconds a token of the future is that of a young permit.
+AHEAD = 1.0
 #: Doubts about one worker's permits at a time.
 MOST = 100
 
@@ -73,9 +76,9 @@ def raised(
             if own is None or own.term != holder.term or id in own.doubts:
                 continue
             # Tokens are microseconds of the wall clock: enough to spare the young ones. One of the
-            # future was given before that was set back.
+            # far future was given before that was set back.
             age = now.wall - holder.token / 1e6
-            if holder.offered is None and not 0 <= age <= own.lease:
+            if holder.offered is None and not -AHEAD <= age <= own.lease:
                 found.setdefault(holder.worker, {})[id] = Doubt(key, holder.token)
     changed = {}
     for worker, doubts in found.items():

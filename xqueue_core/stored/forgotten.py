@@ -59,9 +59,16 @@ class Forgotten:
             await self._store.swap([registration_change(worker, row, done)])
 
     async def drop(self, over: Iterable[Permit]) -> None:
-        """Take back what has expired."""
+        """Take back what has expired, and tell people of it, unless it was given back before."""
         by_key: dict[str, list[Permit]] = {}
         for permit in over:
-            logger.warning("permit %s of %r: its worker does not know of it", permit.id, permit.key)
             by_key.setdefault(permit.key, []).append(permit)
-        await self._store.edit(by_key, lambda key, gate, now: gate.release(by_key[key], now))
+        there: dict[str, list[Permit]] = {}
+
+        def release(key: str, gate: Gate, now: Now) -> set[str]:
+            there[key] = [one for one in by_key[key] if gate.holds(one)]
+            return gate.release(by_key[key], now)
+
+        await self._store.edit(by_key, release)
+        for permit in (one for some in there.values() for one in some):
+            logger.warning("permit %s of %r: its worker does not know of it", permit.id, permit.key)

@@ -226,6 +226,11 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
             self._grant(id, Holder(waiter.worker, waiter.term, 0, offered), now)
         return woken
 
+    def holds(self, permit: Permit) -> bool:
+        """True if this permit has not been taken back."""
+        holder = self.holders.get(permit.id)
+        return holder is not None and holder.token == permit.token
+
     def release(self, permits: Iterable[Permit], now: Now) -> set[str]:
         """Take permits and places back; the workers who were granted something.
 

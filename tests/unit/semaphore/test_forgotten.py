@@ -11,6 +11,8 @@ from xqueue_core.errors import Unavailable
 from xqueue_core.permits import Keep, Permit
 from xqueue_core.stored.bell import LocalBell
 from xqueue_core.stored.doubts import UNDER_WAY
+from xqueue_core.stored.layout import unpack
+from xqueue_core.stored.leases import Registration
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.stored.records import Records
 from xqueue_core.stored.semaphore import StoredSemaphore
@@ -174,3 +176,30 @@ async def test_a_clock_that_is_set_back_delays_it_by_nothing(
     clock.wall -= 3600.0
     await live(semaphore, clock, OLD + LEASE + 2)
     assert (await semaphore.inspect(["k"]))[0].holders.keys() == {"wants"}
+
+
+async def test_permits_that_were_granted_together_are_young(
+    records: Records, semaphore: StoredSemaphore
+) -> None:
+    """Their tokens are microseconds, each one more than the last: ahead of the clock."""
+    await semaphore.set_limit("k", 9)
+    await renew(semaphore)
+    await ask(semaphore, *(wish(f"{n}") for n in range(9)))
+    await grants(semaphore, wish("wants", "other", queue=False))
+    [row] = await records.load(["permits/w"])
+    own = unpack(row, Registration)
+    assert own is not None
+    assert own.doubts == {}
+
+
+async def test_only_what_is_still_there_is_told_to_be_unknown(
+    semaphore: StoredSemaphore, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await semaphore.set_limit("k", 2)
+    released, _ = await take(semaphore, "released"), await take(semaphore, "leaked")
+    await live(semaphore, clock, OLD + 2)
+    await semaphore.release([released])
+    await live(semaphore, clock, LEASE)
+    assert [record.getMessage() for record in caplog.records] == [
+        "permit leaked of 'k': its worker does not know of it"
+    ]

@@ -196,3 +196,33 @@ async def test_a_permit_that_its_worker_does_not_know_of_is_told(
     assert await renew(semaphore, "w", held, lease=LEASE) == [Keep.LOST]
     told = [record.getMessage() for record in caplog.records]
     assert told == ["permit leaked of 'k': its worker does not know of it"]
+
+
+async def test_what_is_given_back_meanwhile_is_not_told(
+    semaphore: RedisSemaphore, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "xqueue.redis")
+    await semaphore.set_limit("k", 2)
+    released, _ = await take(semaphore, "released"), await take(semaphore, "leaked")
+    for n in range(70):
+        await run_busy(semaphore, clock, 0.5, "w", "other")
+        await grants(semaphore, wish("wants", "other", queue=False))
+        if n == int(2 * LEASE) + 6:
+            await semaphore.release([released])
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["permit leaked of 'k': its worker does not know of it"]
+
+
+async def test_permits_that_were_granted_together_are_young(
+    semaphore: RedisSemaphore, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their tokens are microseconds, each one more than the last: ahead of the clock."""
+    caplog.set_level(logging.WARNING, "xqueue.redis")
+    await semaphore.set_limit("k", 9)
+    await renew(semaphore, "w", lease=LEASE)
+    await ask(semaphore, *(wish(f"{n}") for n in range(9)))
+    await grants(semaphore, wish("wants", "other", queue=False))
+    # Nobody asks from here on, so a doubt that is there is one of before.
+    await run_busy(semaphore, clock, LEASE + 2, "w", "other")
+    assert len((await semaphore.inspect(["k"]))[0].holders) == 9
+    assert not caplog.records

@@ -14,6 +14,9 @@ local DOUBTS = 100
 -- A permit that no renewal names is left alone for so many seconds at least: the answer that tells
 -- of it may be under way, longer than a short lease.
 local UNDER_WAY = 10
+-- Permits granted together have tokens ahead of the clock by a microsecond each: up to so many
+-- seconds a token of the future is that of a young permit.
+local AHEAD = 1
 
 -- The old permits of a gate's living holders of which nobody has been asked: worker -> doubts.
 local function doubtful(gate, found)
@@ -21,10 +24,10 @@ local function doubtful(gate, found)
   for i = 1, #held, LINE do
     local id, worker = held[i], gate.people[held[i + WHO]]
     local own = living[worker]
-    -- Tokens are microseconds of the clock: enough to spare the young ones. One of the future was
-    -- given before that was set back.
+    -- Tokens are microseconds of the clock: enough to spare the young ones. One of the far future
+    -- was given before that was set back.
     local age = now - held[i + TOKEN] / 1e6
-    local old = own and (age < 0 or age > own.lease) and held[i + OFFERED] < 0
+    local old = own and (age < -AHEAD or age > own.lease) and held[i + OFFERED] < 0
     if id and old and not own.doubts[id] then
       found[worker] = found[worker] or {}
       table.insert(found[worker], { id, gate.key, held[i + TOKEN], -1, false, false })
@@ -73,18 +76,20 @@ local function doubt_after(one, named, lease, broken)
   return one
 end
 
--- Take these permits, of doubts that are over, back; answers [id, key] of each.
+-- Take these permits, of doubts that are over, back; answers [id, key] of each that was still there.
 local function take_back_over(over)
   local keys, told = {}, {}
   for i, one in ipairs(over) do
-    keys[i], told[i] = one[D_KEY], { one[D_ID], one[D_KEY] }
+    keys[i] = one[D_KEY]
   end
   load_gates(keys)
   for _, one in ipairs(over) do
     local gate = gates[one[D_KEY]]
     if gate then
       turn(gate)
-      take_back(gate, one[D_ID], one[D_TOKEN])
+      if take_back(gate, one[D_ID], one[D_TOKEN]) then
+        told[#told + 1] = { one[D_ID], one[D_KEY] }
+      end
       hand_out(gate, {})
     end
   end

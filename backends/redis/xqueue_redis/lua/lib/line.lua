@@ -123,14 +123,15 @@ local function limit_changed(gate, before)
 end
 
 -- Take back a permit or a place, without granting it anew. Token 0 stands for whatever the request
--- has by now: who withdraws knows no token.
+-- has by now: who withdraws knows no token. True if it was a permit.
 local function take_back(gate, id, token)
   local i = line_of(gate.holders, id)
   if i then
-    if token == 0 or token == gate.holders.lines[i + TOKEN] then
+    local ours = token == 0 or token == gate.holders.lines[i + TOKEN]
+    if ours then
       drop(gate, gate.holders, i)
     end
-    return
+    return ours
   end
   i = token == 0 and line_of(gate.waiters, id)
   if i then
