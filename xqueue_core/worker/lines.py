@@ -29,7 +29,11 @@ logger = logging.getLogger("xqueue.worker")
 #: the last one found no line the next may wait longer, if the one after it comes the sooner.
 LOOK = 0.9
 QUIET, AGAIN = 1.4, 0.3
+#: Each line is compared at least so often (seconds), where the looks themselves leave time for it.
+EVERY = 2.0
 PAGE = 1000
+#: Keys that are asked for at a time: some milliseconds of the loop's time.
+KEYS = 200
 #: Seconds for which what came free gathers where no line is known, so that a call serves many.
 GATHER = 0.02
 #: Lines up to which it is asked which there are, rather than for a task of each key set free.
@@ -102,46 +106,58 @@ class Lines:
         """Look at all lines every now and then, until cancelled."""
         before = False
         while self._semaphore is not None:
-            found = True
+            found, began = True, self._tools.clock()
             try:
                 found = await self.look(self._semaphore)
             except BrokerError as error:
                 logger.debug("looking at the keys' lines failed: %s", error)
             except Exception:
                 logger.exception("looking at the keys' lines failed in an unexpected way")
-            await self._tools.sleep((LOOK if before else AGAIN) if found else QUIET)
+            pause = (LOOK if before else AGAIN) if found else QUIET
+            left = began + EVERY - self._tools.clock()
+            await self._tools.sleep(min(pause, max(AGAIN, left)))
             before = found
 
     async def look(self, semaphore: Semaphore) -> bool:
         """Compare lines with permits once; unpark what two looks in a row found missing.
 
+        Part by part, with a turn for everything else on the loop between: there may be very many.
         True if there is a line.
         """
+        self._seen = set()
+        lines = await self._all()
+        self._known = {*lines, *self._seen}
+        for gone in (self._idle.keys() | self._bold.keys()) - lines.keys():
+            self._idle.pop(gone, None)
+            self._bold.pop(gone, None)
+        keys = list(lines)
+        for n in range(0, len(keys), KEYS):
+            free = await self._free(semaphore, keys[n : n + KEYS], self._bold)
+            # A permit just released, or asked for by a task just unparked, looks missing too.
+            commands = [
+                command
+                for key, count in free.items()
+                if (sure := min(count, self._idle.get(key, 0)))
+                for command in divided(lines[key], sure)
+            ]
+            self._idle.update(free)
+            if commands:
+                await self._queue.control(commands)
+            await asyncio.sleep(0)
+        return bool(lines)
+
+    async def _all(self) -> dict[LaneKey, list[Line]]:
+        """The lines there are, by key: one may have several, in different pages."""
         lines: defaultdict[LaneKey, list[Line]] = defaultdict(list)
         after: str | None = None
-        self._seen = set()
         while True:
             page = await self._queue.parked(self._lanes, after, PAGE)
             for line in page.items:
                 lines[line.lane, line.key].append(line)
             after = page.next
             if after is None:
-                break
-        self._known = {*lines, *self._seen}
-        if not lines:
-            self._bold.clear()
-        free = await self._free(semaphore, list(lines), self._bold) if lines else {}
-        # A permit just released, or asked for by a task just unparked, looks missing too.
-        commands = [
-            command
-            for key, count in free.items()
-            if (sure := min(count, self._idle.get(key, 0)))
-            for command in divided(lines[key], sure)
-        ]
-        self._idle = {key: count for key, count in free.items() if count}
-        if commands:
-            await self._queue.control(commands)
-        return bool(lines)
+                return lines
+            await asyncio.sleep(0)
 
     async def _unpark_freed(self, semaphore: Semaphore) -> None:
         freed, self._freed = self._freed, defaultdict(int)
@@ -180,16 +196,15 @@ class Lines:
         is a limit again.
         """
         infos = await semaphore.inspect([task_key(lane, key) for lane, key in keys])
-        steps, free = dict(bold or {}), {}
-        if bold is not None:
-            bold.clear()
+        free = {}
         for key, info in zip(keys, infos, strict=True):
+            step = 1 if bold is None else bold.pop(key, 1)
             if info.limit is not None:
                 free[key] = max(0, info.limit - len(info.holders))
                 continue
-            free[key] = steps.get(key, 1)
+            free[key] = step
             if bold is not None:
-                bold[key] = min(PAGE, BOLDER * free[key])
+                bold[key] = min(PAGE, BOLDER * step)
         return free
 
 

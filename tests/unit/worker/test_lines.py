@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -16,7 +17,7 @@ from xqueue_core.calls import Line, Unpark
 from xqueue_core.calls import Lines as Page
 from xqueue_core.errors import Unavailable
 from xqueue_core.permits import Answer, KeyInfo, Permit, Renewed, Request
-from xqueue_core.worker.lines import GATHER, Lines, divided
+from xqueue_core.worker.lines import GATHER, KEYS, Lines, divided
 
 
 class Known(Semaphore):
@@ -162,6 +163,100 @@ def test_two_looks_that_agree_let_go_what_is_missing() -> None:
         queue.lines = []
         await lines.look(semaphore)
         assert len(counts(queue)) == 2
+
+    run(main())
+
+
+class Asked(Known):
+    """Notes how many keys it is asked for at a time, and takes a while for each."""
+
+    def __init__(self, seconds: float = 0.0, **holders: int) -> None:
+        super().__init__(**holders)
+        self.seconds = seconds
+        self.sizes: list[int] = []
+        self.times: list[float] = []  # at which the first key was asked for
+        self.fail: deque[Exception | None] = deque()
+
+    async def inspect(self, keys: Sequence[str]) -> list[KeyInfo]:
+        self.sizes.append(len(keys))
+        if keys[0] == "key:job:0":
+            self.times.append(asyncio.get_running_loop().time())
+        if self.fail and (error := self.fail.popleft()):
+            raise error
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        return await super().inspect(keys)
+
+
+def many(count: int) -> list[Line]:
+    return [Line(lane="job", key=f"{n}", waiting=5) for n in range(count)]
+
+
+def test_many_lines_are_looked_at_in_parts_with_a_turn_for_others_between() -> None:
+    async def main() -> None:
+        queue, semaphore = FakeQueue(), Asked()
+        queue.lines = many(1_000)
+        lines = Lines(queue, semaphore, ["job"], tools())
+        turns: list[int] = []
+
+        async def others() -> None:
+            while True:
+                turns.append(len(semaphore.sizes))
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        await lines.look(semaphore)
+        assert (sum(semaphore.sizes), max(semaphore.sizes)) == (1_000, KEYS)
+        assert set(turns) >= set(range(1, len(semaphore.sizes) + 1))
+        await lines.look(semaphore)
+        assert sorted(counts(queue)) == sorted((f"{n}", 3) for n in range(1_000))
+        task.cancel()
+
+    run(main())
+
+
+def test_of_many_keys_without_a_limit_each_goes_in_growing_steps() -> None:
+    async def main() -> None:
+        queue, semaphore = FakeQueue(), Asked()
+        semaphore.limit = None
+        queue.lines = [Line(lane="job", key=f"{n}", waiting=99) for n in range(2 * KEYS)]
+        lines = Lines(queue, semaphore, ["job"], tools())
+        for _ in range(4):
+            await lines.look(semaphore)
+        for n in (0, KEYS - 1, KEYS, 2 * KEYS - 1):
+            assert [count for key, count in counts(queue) if key == f"{n}"] == [1, 4, 16]
+
+    run(main())
+
+
+def test_a_look_that_fails_half_way_is_made_up_for_by_the_next() -> None:
+    async def main() -> None:
+        queue, semaphore = FakeQueue(), Asked()
+        queue.lines = many(3 * KEYS)
+        lines = Lines(queue, semaphore, ["job"], tools())
+        await lines.look(semaphore)
+        semaphore.fail.extend([None, Unavailable("away")])
+        with pytest.raises(Unavailable):
+            await lines.look(semaphore)
+        assert len(counts(queue)) == KEYS
+        queue.commands.clear()
+        await lines.look(semaphore)
+        assert len(counts(queue)) == 3 * KEYS
+
+    run(main())
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
+def test_each_line_is_looked_at_every_two_seconds_though_a_look_takes_long(seconds: float) -> None:
+    async def main() -> None:
+        queue, semaphore = FakeQueue(), Asked(seconds)
+        queue.lines = many(3 * KEYS)
+        task = asyncio.create_task(Lines(queue, semaphore, ["job"], tools()).watch())
+        await asyncio.sleep(20.0)
+        pauses = [late - early for early, late in pairwise(semaphore.times)]
+        assert max(pauses) <= 2.0
+        assert min(pauses) >= 3 * seconds + 0.2  # others have a turn, too
+        task.cancel()
 
     run(main())
 
