@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import time
 from typing import Any, NamedTuple
 
 from unit.conformance.broken import Breaker
@@ -74,7 +75,8 @@ FROM_NOTHING: Mapping[str, Planted] = {
     "set_limit": _from_nothing("semaphore", "set_limit", "M127k", lambda *_: None),
     "lease": _from_nothing("queue", "lease", "M127b", lambda *_: Leased()),
     "extend": _from_nothing(
-        *("queue", "extend", "M127d"), lambda _, held: BeatReply([Hold.KEPT for _ in held])
+        *("queue", "extend", "M127d"),
+        lambda _, held: BeatReply([Hold.KEPT for _ in held], now=time()),
     ),
     "control": _from_nothing(
         *("queue", "control", "M127e"),
