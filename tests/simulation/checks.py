@@ -41,6 +41,7 @@ TERMS = Terms(
     limit_within=1.5,
     paused_within=1.2,
     behind=OPTIONS.lease_wait + DEADLINE + BEHIND,
+    permits_told=True,
 )
 #: The last part of a lease, in which nothing starts (seconds).
 MARGIN = LEASE / 5

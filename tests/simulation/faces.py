@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from simulation.broker import Broker
 from simulation.net import Net
 from simulation.story import Story
-from support.history.events import GivenUp, HandedBack
+from support.history.events import GivenUp, HandedBack, PermitsRenewed
 from xqueue_core.abc import Faces, Notice, Notifier, Semaphore, TaskQueue
 from xqueue_core.calls import (
     Accepted,
@@ -152,11 +152,17 @@ class SimSemaphore(Semaphore):
         lease: float,
         heartbeat: float = 0.0,
     ) -> Renewed:
-        make = partial(self._inner.renew, worker, permits, watch, lease, heartbeat)
+        make = partial(self._renew, worker, permits, watch, lease, heartbeat)
         renewed: Renewed = await self._net.call("renew", make)
         for permit, keep in zip(permits, renewed.permits, strict=True):
             if keep is Keep.YIELD:
                 self._process.yielding.setdefault(permit.id, self._broker.loop.now)
+        return renewed
+
+    async def _renew(self, worker: str, *given: Any) -> Renewed:
+        begun = self._broker.loop.now
+        renewed = await self._inner.renew(worker, *given)
+        self._broker.story.note(PermitsRenewed(at=begun, worker=worker))
         return renewed
 
     async def release(self, permits: Sequence[Permit]) -> None:

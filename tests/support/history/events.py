@@ -145,6 +145,15 @@ class Renewed(Happened):
     pid: int = 0
 
 
+class PermitsRenewed(Happened):
+    """The semaphore carried out a renewal of all permits of this worker that began ``at``.
+
+    By a harness that sees the semaphore's side, so that lost answers do not matter.
+    """
+
+    worker: str
+
+
 # -- by the harness: what it did ---------------------------------------------------------------
 
 
@@ -282,6 +291,7 @@ AnyEvent: TypeAlias = (
     | HandedBack
     | GivenUp
     | Renewed
+    | PermitsRenewed
     | Born
     | Killed
     | Gone

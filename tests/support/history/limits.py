@@ -19,7 +19,8 @@ def over_limit(story: Story) -> Verdict:
     a run or used at once for the next one, so what has ended and had no successor within a lease
     is drained: nothing takes its place above the limit.
     A run counts until its end, its worker's SIGKILL, or the moment from which its worker, that
-    was stopped or cut off, may have lost the permit: the code may outlive that (G6).
+    was stopped or cut off, may have lost the permit: the code may outlive that (G6). Where
+    renewals are told, a worker that still renews in bad weather loses none.
     """
     verdict = Verdict("limit")
     groups: defaultdict[tuple[str, str], list[Run]] = defaultdict(list)
@@ -44,28 +45,29 @@ def _check(
     runs: list[Run],
     settings: list[LimitSet],
 ) -> None:
-    active: list[Run] = []
+    active: list[tuple[float, Run]] = []  # until when each counts
     peaks = Peaks(story.terms.lease)
     for run in runs:
         now = run.start.at
-        active = [one for one in active if _counts_until(story, one) > now]
+        active = [one for one in active if one[0] > now]
         verdict.looked_at += 1
         blow = story.sleepwalk(run)
         if blow is not None:
             verdict.excuse(f"{run.id} started by a worker that was asleep", blow.event, run.start)
             continue
         before = peaks.before(now)
-        active.append(run)
-        peaks.add(now, _counts_until(story, run), len(active))
+        until = _counts_until(story, run)
+        active.append((until, run))
+        peaks.add(now, until, len(active))
         most, drains, since = _allowed(settings, now, story.terms.limit_within)
-        above = min(drains, sum(one.start.at <= since for one in active))
+        above = min(drains, sum(one.start.at <= since for _, one in active))
         if now > since + story.terms.lease:
             above = min(above, max(0.0, before - most))
         most += above
         if len(active) > most:
             verdict.blame(
                 f"{len(active)} of {' '.join(place)} run at once, {most:g} are allowed",
-                *(one.start for one in active),
+                *(one.start for _, one in active),
             )
 
 
@@ -90,9 +92,15 @@ class Peaks:
 
 def _counts_until(story: Story, run: Run) -> float:
     until = run.until
-    for blow in story.blows.get(run.worker, ()):
-        if not isinstance(blow.event, Killed) and blow.end >= run.start.at:
-            until = min(until, max(blow.due, run.start.at))
+    struck = [
+        one
+        for one in story.blows.get(run.worker, ())
+        if not isinstance(one.event, Killed) and one.end >= run.start.at
+    ]
+    lapse = story.lapse(run) if struck else math.inf
+    for blow in struck:
+        if lapse <= blow.end:
+            until = min(until, max(blow.due, lapse, run.start.at))
     return until
 
 

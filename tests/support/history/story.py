@@ -23,6 +23,7 @@ from support.history.events import (
     Killed,
     OutageBegan,
     OutageEnded,
+    PermitsRenewed,
     Recorded,
     Renewed,
     ReplayAsked,
@@ -45,6 +46,7 @@ class Terms:
     tolerance: float = 0.02  # between two clocks, or a clock and a line written
     behind: float = 2.0  # what a worker asked for may be carried out, though it is dead by then
     waking: float = 1.0  # code of a continued process, before it learns what it missed
+    permits_told: bool = False  # the history has every PermitsRenewed
 
     @property
     def long(self) -> float:
@@ -118,6 +120,7 @@ class Story:
     losses: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     #: When each worker's heartbeats were sent and acknowledged, as far as they are told.
     heard: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    permits: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _names: dict[int, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
 
     # -- questions -----------------------------------------------------------------------------
@@ -164,6 +167,22 @@ class Story:
         if not heard:
             return 0.0  # nobody tells
         return min((until for sent, until in heard if sent >= at), default=math.inf) - at
+
+    def lapse(self, run: Run) -> float:
+        """From when on a run's permit may have expired, for want of renewals; inf: it never has.
+
+        Where renewals are not told nothing is known, so that it may have at any time: -inf.
+        """
+        if not self.terms.permits_told:
+            return -math.inf
+        renewals = self.permits.get(run.worker, [])
+        first = bisect_right(renewals, run.start.at)
+        at = renewals[first - 1] if first else run.start.at
+        for one in renewals[first:]:
+            if one - at > self.terms.lease - self.terms.tolerance:
+                break
+            at = one
+        return at + self.terms.lease - self.terms.tolerance
 
     def worker_of(self, pid: int, at: float) -> str:
         """Who had this pid then. Pids are used again, so time matters."""
@@ -212,6 +231,8 @@ def _file(story: Story, event: AnyEvent) -> None:
                 story.lines[event.id].append(event)
         case Renewed():
             story.heard[event.worker].append((event.sent, event.at))
+        case PermitsRenewed():
+            story.permits[event.worker].append(event.at)
         case GivenUp():
             story.given_up.setdefault((event.id, event.token), event)
         case _:

@@ -68,6 +68,10 @@ class Tale:
             *(e.Renewed(at=at + 0.01, sent=at, taken=9e8 + at, worker=worker) for at in sent)
         )
 
+    def kept(self, worker: str, *begun: float) -> Tale:
+        """The semaphore renews its permits."""
+        return self.add(*(e.PermitsRenewed(at=at, worker=worker) for at in begun))
+
     def cut_off(self, worker: str, begin: float, end: float) -> Tale:
         """The broker is out of this worker's reach; of everybody's if it has no name."""
         return self.add(
@@ -89,9 +93,9 @@ class Tale:
         place = place or {"lane": "l"}
         return self.add(e.LimitSet(at=at, effective=at + took, limit=n, **place))
 
-    def report(self, **options: Any) -> Report:
+    def report(self, terms: Terms = TERMS, **options: Any) -> Report:
         """What the checker says."""
-        return check(self.events, TERMS, **options)
+        return check(self.events, terms, **options)
 
     def broken(self, **options: Any) -> set[str]:
         """Decisions that found a violation, but for the ledger's, which short tales lack."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.history import events as e
-from support.history.tale import Tale
+from support.history.tale import TERMS, Tale
+
+#: Of a harness that sees the semaphore's side.
+TOLD = replace(TERMS, permits_told=True)
 
 
 def three(*, second: str = "w1") -> Tale:
@@ -71,6 +76,39 @@ def test_nor_after_a_stop_that_was_too_short() -> None:
 def test_an_outage_of_all_frees_no_permit() -> None:
     tale = Tale().limit(1).whole("a", 2.0, 9.0).cut_off("", 2.1, 8.0)
     assert tale.whole("b", 6.0, 6.5, worker="w2").broken() == {"limit"}
+
+
+def stormy(*renewed: float) -> Tale:
+    """One runs from 2 to 9 on a worker in bad weather, and another beside it from 6 on."""
+    tale = Tale().limit(1).whole("a", 2.0, 9.0).cut_off("w1", 2.1, 8.5).kept("w1", *renewed)
+    return tale.whole("b", 6.0, 6.5, worker="w2")
+
+
+@pytest.mark.parametrize(
+    ("renewed", "broken"),
+    [
+        ((1.9, 3.5, 5.0, 6.7, 8.4), {"limit"}),  # it never lost a permit
+        ((1.9, 3.5, 4.2, 6.7, 8.4), {"limit"}),  # not lost before 6.2
+        ((1.9, 3.5, 6.7, 8.4), set()),  # lost at 5.5
+        ((1.9,), set()),
+        ((), set()),
+    ],
+)
+def test_a_worker_that_renews_in_a_storm_loses_no_permit(
+    renewed: tuple[float, ...], broken: set[str]
+) -> None:
+    assert stormy(*renewed).broken(terms=TOLD) == broken
+    assert stormy(*renewed).broken() == set(), "where renewals are not told it may have"
+
+
+def test_nor_does_one_whose_storm_is_over_before_its_permit_can_have_expired() -> None:
+    tale = Tale().limit(1).whole("a", 2.0, 9.0).cut_off("w1", 2.1, 3.8).kept("w1", 1.9, 5.0, 6.0)
+    assert tale.whole("b", 3.5, 3.9, worker="w2").broken(terms=TOLD) == {"limit"}
+
+
+def test_a_healthy_worker_that_does_not_renew_is_no_excuse() -> None:
+    tale = Tale().limit(1).whole("a", 2.0, 9.0).kept("w1", 1.9)
+    assert tale.whole("b", 6.0, 6.5, worker="w2").broken(terms=TOLD) == {"limit"}
 
 
 def test_what_a_waking_worker_starts_is_not_held_against_it() -> None:
