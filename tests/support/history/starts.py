@@ -107,9 +107,15 @@ def _honest(story: Story, line: HandedBack, run: Run) -> bool:
 
 
 def _lets_go(story: Story, line: HandedBack | GivenUp, run: Run) -> bool:
-    """Nor does the work run on for long: see :data:`LETS_GO`."""
+    """Nor does the work run on for long (see :data:`LETS_GO`), or its worker: it ends, too.
+
+    The line is the worker's own word, the other is told by what it does from then on: it starts
+    nothing more, and soon no longer renews.
+    """
     limit = story.out_until(line.at, run.worker, LETS_GO) + LETS_GO
-    return run.end is None or run.end.at <= limit
+    started, renewed = story.lasted.get(run.worker, (0.0, 0.0))
+    lives = started > line.at + story.terms.waking or renewed > limit
+    return not lives and (run.end is None or run.end.at <= limit)
 
 
 def _settled_before(story: Story, run: Run, at: float) -> bool:

@@ -120,6 +120,8 @@ class Story:
     losses: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     #: When each worker's heartbeats were sent and acknowledged, as far as they are told.
     heard: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    #: When each worker started something last, and when it renewed anything last.
+    lasted: dict[str, tuple[float, float]] = field(default_factory=dict)
     permits: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _names: dict[int, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -231,12 +233,20 @@ def _file(story: Story, event: AnyEvent) -> None:
                 story.lines[event.id].append(event)
         case Renewed():
             story.heard[event.worker].append((event.sent, event.at))
+            _lasts(story, event.worker, renewed=event.at)
         case PermitsRenewed():
             story.permits[event.worker].append(event.at)
+            _lasts(story, event.worker, renewed=event.at)
         case GivenUp():
             story.given_up.setdefault((event.id, event.token), event)
         case _:
             pass
+
+
+def _lasts(story: Story, worker: str, *, started: float = 0.0, renewed: float = 0.0) -> None:
+    """A sign of life."""
+    before = story.lasted.get(worker, (0.0, 0.0))
+    story.lasted[worker] = (max(before[0], started), max(before[1], renewed))
 
 
 def _blows(story: Story) -> None:
@@ -289,6 +299,7 @@ def _runs(story: Story) -> None:
                 worker = event.worker or story.worker_of(event.pid, event.at)
                 run = Run(event, worker)
                 story.runs.append(run)
+                _lasts(story, worker, started=event.at)
                 story.by_task[event.id].append(run)
                 runs[event.id, event.token] = run
                 if event.child:

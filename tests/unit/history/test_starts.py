@@ -167,6 +167,37 @@ def test_what_is_handed_back_does_not_run_on_for_long(end: float, broken: set[st
     assert tale.broken() == broken
 
 
+def alive(*, started: float = 0.0, renewed: float = 0.0, given_up: bool = False) -> set[str]:
+    """A run is given away at 4.0, and what its worker does after that."""
+    tale = Tale().submitted("a").started("a", 2.0).ended("a", 6.0, how="canceled")
+    if given_up:
+        tale.add(e.GivenUp(at=4.0, id="a", token=1, worker="w1"))
+    else:
+        tale.handed_back("a", 4.0)
+    tale.ran("a", 5.0, 6.0, "w2", attempt=2, token=2).found("a", attempt=2)
+    if started:
+        tale.whole("b", started, started + 0.1)
+    return tale.renewed("w1", *([renewed] if renewed else [])).broken()
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_who_hands_back_what_runs_ends(given_up: bool) -> None:
+    assert alive(given_up=given_up) == set()
+    assert alive(given_up=given_up, started=3.9, renewed=9.0) == set(), "it takes a while"
+    assert alive(given_up=given_up, started=5.1) == {"doubled"}
+    assert alive(given_up=given_up, renewed=12.1) == {"doubled"}
+
+
+def test_many_that_a_living_worker_handed_back_are_doubled_each() -> None:
+    tale = Tale()
+    for n in range(50):
+        at = 10.0 + n
+        tale.submitted(f"a{n}").started(f"a{n}", at).ended(f"a{n}", at + 7.0)
+        tale.handed_back(f"a{n}", at + 0.1).ran(f"a{n}", at + 0.2, at + 7.2, "w2", token=2)
+        tale.found(f"a{n}")
+    assert len(tale.report()["doubled"].broken) >= 48
+
+
 @pytest.mark.parametrize(
     ("end", "at", "token", "broken"),
     [
