@@ -23,6 +23,8 @@ from xqueue_core.task import (
 )
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.job import Job
+from xqueue_core.worker.lane import Lane
+from xqueue_core.worker.permits import PermitDesk
 
 
 def acknowledged_first(parts: Parts) -> None:
@@ -111,6 +113,27 @@ def leaked_permits(parts: Parts) -> None:
             release(grip)
 
     permits.release = forgetful
+
+
+def hoarded_permits(parts: Parts) -> None:
+    """Permits of lanes are kept when they are of no use, as long as the worker does not end."""
+    engine: Any = parts.engine
+    tell = engine.renewal._told
+
+    class Hoarder(Lane):
+        __slots__ = ()
+
+        def give_back(self, permits: PermitDesk, count: int) -> None:
+            if engine.stopping.is_set():
+                super().give_back(permits, count)
+
+    def told(grip: Grip, keep: Keep) -> None:
+        if grip.job is not None or keep is Keep.LOST:
+            tell(grip, keep)
+
+    for lane in engine.limiter._lanes.values():
+        lane.__class__ = Hoarder
+    engine.renewal._told = told
 
 
 def deaf_to_pauses(parts: Parts) -> None:
@@ -249,6 +272,7 @@ BUGS: Mapping[str, Callable[[Parts], None]] = {
         stale_start,
         kept_permit,
         leaked_permits,
+        hoarded_permits,
         deaf_to_pauses,
         deaf_to_orders,
         quiet_for_ever,

@@ -119,6 +119,14 @@ class Fate:
         process.net.struck()
         process.out.end()
 
+    async def _sever(self, move: Move, process: Process) -> None:
+        """The queue is out of its reach; the semaphore is not."""
+        process.out.begin()
+        process.net.severed = move.how["weather"]
+        await asyncio.sleep(move.lasts)
+        process.net.severed = ""
+        process.out.end()
+
     async def _outage(self, move: Move, process: Process) -> None:
         if self._broker.weather:
             return

@@ -28,6 +28,11 @@ class Heard:
         self._ordered: float | None = None  # when it was ordered to end, and nothing else told it
         self.fetched = 0.0  # when it last asked for tasks
 
+    @property
+    def quiet(self) -> bool:
+        """True while it is to be quiet, as far as it knows."""
+        return self._quiet is not None
+
     def hear(self, reply: BeatReply) -> None:
         """A heartbeat is answered."""
         now = self._world.loop.now

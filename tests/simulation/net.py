@@ -29,6 +29,9 @@ FATES = ("lost", "unanswered", "late", "twice", "slow")
 #: drivers have a bound, too, and the engine relies on it (``xqueue_core.abc.Semaphore.acquire``).
 BEHIND = 2.0
 
+#: Calls of the semaphore, which may live in another broker than the queue.
+PERMITS = frozenset({"acquire", "renew", "release", "set_limit", "inspect"})
+
 Make = Callable[[], Awaitable[Any]]
 
 
@@ -59,16 +62,21 @@ class Net:
         self._flaky = flaky
         self._late = late and not embedded
         self.weather = ""
+        self.severed = ""  # the weather of all calls but the semaphore's
         self.storm = 0
-        self._trouble = -1e9
+        self._trouble = self._lost = -1e9
 
     def troubled(self, seconds: float) -> bool:
         """True if anything went wrong on it so lately."""
         return self._loop.now - self._trouble < seconds
 
+    def unpermitted(self, seconds: float) -> bool:
+        """True if anything went wrong on the way to the semaphore so lately."""
+        return self._loop.now - self._lost < seconds
+
     def struck(self) -> None:
         """Something went wrong with who uses it."""
-        self._trouble = self._loop.now
+        self._trouble = self._lost = self._loop.now
 
     async def call(
         self, name: str, make: Make, wait: float = 0.0, at_once: Make | None = None
@@ -94,8 +102,12 @@ class Net:
             fate = FATES[int(self._draw() * len(FATES))]
             if fate == "late" and not self._late:
                 fate = "slow"
+        if not fate and name not in PERMITS:
+            fate = self.severed
         if fate:
-            self.struck()
+            self._trouble = self._loop.now
+            if name in PERMITS:
+                self._lost = self._loop.now
             self._broker.story.say(self._strand.name, "call", f"{name}: {fate}")
         return fate
 

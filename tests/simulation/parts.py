@@ -136,6 +136,54 @@ def permits_in_doubt(parts: Parts) -> set[str]:
     return {permit.id for _, permit in parts.engine.permits._again}
 
 
+def unused_keys(parts: Parts | None) -> set[str]:
+    """The keys of which it holds a permit under which nothing runs.
+
+    What must run alone, and waits for that, has its lane's permit meanwhile.
+    """
+    if parts is None:
+        return set()
+    return {
+        grip.permit.key
+        for grip in parts.engine.permits._held.values()
+        if grip.job is None or not (grip.job.started or grip.job.alone)
+    }
+
+
+def has_room(parts: Parts | None) -> bool:
+    """True if it has a free slot, and may fetch what fills it."""
+    if parts is None:
+        return False
+    engine = parts.engine
+    permitted = engine.permits.fresh() and not engine.permits.hushed()
+    return permitted and engine.desk.free > 0 and engine.desk.room > 0
+
+
+def could_run(parts: Parts | None, key: str) -> bool:
+    """True if it could start a task at once that needs a permit of this key."""
+    if parts is None:
+        return False
+    lane = key.split(":")[1]
+    limited = parts.engine.limiter._lanes[lane]
+    threads = parts.executor._runners[Kind.THREAD].free
+    closed = lane in parts.engine.fetcher.paused or (key == limited.key and not limited.open)
+    return not closed and (lane != "p" or threads > 0)
+
+
+def occupied(parts: Parts) -> dict[str, bool]:
+    """Why it may be unable to use what it holds."""
+    engine = parts.engine
+    waiting = any(
+        grip.job is not None and not grip.job.started for grip in engine.permits._held.values()
+    )
+    return {
+        "one is alone there": engine.desk.solitary,
+        "full": engine.desk.free == 0,
+        "no free thread": parts.executor._runners[Kind.THREAD].free <= 0,
+        "a task fetched ahead has one": waiting,
+    }
+
+
 def heeds(parts: Parts | None, id: str, token: int) -> bool:
     """True if a delay that this delivery's handler asks for now is the one that it gets.
 

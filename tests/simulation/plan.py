@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+import msgspec
+
 from xqueue_core.task import Task
 
 #: Lanes, one type each, and the limit each declares. "k" has keys; "p" is a plain function.
@@ -72,6 +74,8 @@ def plan(seed: int) -> Plan:
     workers = random.choice((3, 3, 3, 4))
     waves = [0.0, random.uniform(0.3, SUBMITTING), random.uniform(0.3, SUBMITTING)]
     jobs = _jobs(random, waves)
+    crowd = Crowd(seed)
+    jobs = crowd.jobs(jobs)
     return Plan(
         seed,
         workers,
@@ -80,8 +84,12 @@ def plan(seed: int) -> Plan:
         lag=random.choice((0.0, 0.02, 0.2)),
         flaky=random.choice((0.1, 0.3, 0.5)),
         jobs=jobs,
-        faults=sorted(_faults(random, workers, waves), key=lambda move: move.at),
-        wishes=sorted(_wishes(random, jobs, workers), key=lambda move: move.at),
+        faults=sorted(
+            crowd.faults(_faults(random, workers, waves), workers), key=lambda move: move.at
+        ),
+        wishes=sorted(
+            _wishes(random, jobs, workers) + crowd.wishes(workers), key=lambda move: move.at
+        ),
     )
 
 
@@ -252,3 +260,72 @@ def _orders(random: Random, workers: int) -> list[Move]:
             at, lasts = random.uniform(0.5, SUBMITTING), random.uniform(0.5, 3.0)
             orders.append(Move(at, name, random.randrange(workers), lasts))
     return orders
+
+
+# -- crowds ----------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """In one schedule of eight more tasks wait for permits than there are, for long.
+
+    Meanwhile a worker is told to be quiet, or cannot reach the queue, or is busy with other tasks.
+    Other faults are early and short: who is in trouble need not take permits, nor give them back.
+    It draws for itself, so that all other schedules stay what they are.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(f"crowd/{seed}")
+        self._comes = self._random.random() < 1 / 8
+
+    def jobs(self, jobs: list[Job]) -> list[Job]:
+        """Most tasks need permits, the first few are long ones that need none."""
+        if not self._comes:
+            return jobs
+        ours = [job for job in jobs if not (job.twin or job.poison)]
+        most = {"a": self._random.choice((0, 4, 6)), "p": self._random.choice((0, 2, 3))}
+        long = {
+            job.id
+            for lane, count in most.items()
+            for job in [one for one in ours if one.task.lane == lane][:count]
+        }
+        limited = {job.id for job in ours if job.task.lane == "a"} - long
+        return [
+            self._long(job) if job.id in long else self._limited(job) if job.id in limited else job
+            for job in jobs
+        ]
+
+    def _long(self, job: Job) -> Job:
+        return replace(job, takes=self._random.uniform(4.0, 7.0), fails=0)
+
+    def _limited(self, job: Job) -> Job:
+        lane, number = self._random.choice("bbbk"), job.id.partition(":")[2]
+        options: dict[str, Any] = {"lane": lane, "id": f"{lane}:{number}"}
+        if lane == "k":
+            options |= {"key": "key0", "key_limit": 1}
+        takes = self._random.uniform(0.4, 0.9)
+        return replace(job, task=msgspec.structs.replace(job.task, **options), takes=takes)
+
+    def wishes(self, workers: int) -> list[Move]:
+        """One is to be quiet for long; plain functions, too, need permits."""
+        wishes: list[Move] = []
+        if self._comes and self._random.random() < 0.5:
+            at, lasts = self._random.uniform(2.0, 5.0), self._random.uniform(6.0, 9.0)
+            wishes.append(Move(at, "quiet", self._random.randrange(workers), lasts))
+        if self._comes and self._random.random() < 0.5:
+            how = {"key": "lane:p", "limit": self._random.choice((3, 4))}
+            wishes.append(Move(self._random.uniform(0.1, 1.0), "limit", how=how))
+        return wishes
+
+    def faults(self, faults: list[Move], workers: int) -> list[Move]:
+        """One does not reach the queue for long, but the semaphore."""
+        if not self._comes:
+            return faults
+        soon = [
+            replace(move, at=min(move.at, self._random.uniform(0.3, 2.5)), lasts=move.lasts / 5)
+            for move in faults
+        ]
+        if self._random.random() < 0.4:
+            at, lasts = self._random.uniform(1.0, 4.0), self._random.uniform(5.0, 7.0)
+            how = {"weather": self._random.choice(("refuse", "hang"))}
+            soon.append(Move(at, "sever", self._random.randrange(workers), lasts, how))
+        return soon

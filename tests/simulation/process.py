@@ -61,6 +61,7 @@ class Process:
         self.ahead = 0.0  # of its wall clock
         self.running: dict[tuple[str, int], float] = {}  # what its handlers are at, since when
         self.woken: list[float] = []  # when a thread of it went on
+        self.served: dict[str, float] = {}  # when it last started something under a permit of a key
         self.told = Heard(world, self)  # by heartbeats
         self.yielding: dict[str, float] = {}  # permits it was told to yield, and when
         self._random = Random(f"process/{world.plan.seed}/{name}")
@@ -255,6 +256,9 @@ class Process:
     def _started(self, ctx: Context) -> None:
         task, now = self.world.jobs[ctx.id].task, self.loop.now
         self.running[ctx.id, ctx.token] = now
+        self.served[f"lane:{task.lane}"] = now
+        if task.key:
+            self.served[f"key:{task.lane}:{task.key}"] = now
         self._permitted(ctx, now)
         self.told.starts(ctx.id, task.lane)
         self.world.story.say(self.name, "starts", f"{ctx.id}/{ctx.token % 10**9} #{ctx.attempt}")

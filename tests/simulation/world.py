@@ -14,6 +14,7 @@ from simulation.broker import WALL, Broker
 from simulation.checks import violations
 from simulation.client import Client
 from simulation.fate import Fate
+from simulation.hoards import EVERY, Hoards
 from simulation.loop import BEGIN, SeededLoop, Standstill, run
 from simulation.parts import Parts, repeatable
 from simulation.plan import LANES, Job, Plan, plan
@@ -124,6 +125,7 @@ class World:
                 now = self.loop.now
                 self.story.note(LimitSet(at=now, effective=now, limit=limit, **where))
         fate = Fate(self)
+        self.loop.watched = EVERY, Hoards(self).look
         self.processes = [self.make() for _ in range(self.plan.workers)]
         for process in self.processes:
             self.loop.call_later(self.random.uniform(0.0, 0.5), process.start)
@@ -170,6 +172,7 @@ class World:
         await asyncio.sleep(0.5)
         self.wrong += await leaks.unnamed(self)
         self._closing = True
+        self.loop.watched = None
         for process in self.processes:
             self.wrong += process.told.obeyed()
         until = self.loop.now + LEAVE
