@@ -75,8 +75,7 @@ def violations(world: World) -> list[str]:
     found += stale(world)
     found += unique.doubles(world)
     found += purged.undone(world)
-    if not world.plan.embedded:
-        found += order.turns(world)
+    found += order.turns(world)
     return found
 
 
