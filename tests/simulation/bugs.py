@@ -192,6 +192,18 @@ def never_unparked(parts: Parts) -> None:
     lines.look = lines._unpark_freed = look
 
 
+def sleepy(parts: Parts) -> None:
+    """It looks for tasks every now and then."""
+    fetcher: Any = parts.engine.fetcher
+    ask = fetcher._ask
+
+    async def later(asked: object) -> object:
+        await parts.engine.tools.sleep(0.4)
+        return await ask(asked)
+
+    fetcher._ask = later
+
+
 def _instead(parts: Parts, change: Callable[[Job, AnyOutcome], AnyOutcome]) -> None:
     """Another outcome is settled than the one that came of the handler."""
     settler: Any = parts.engine.settler
@@ -279,6 +291,7 @@ BUGS: Mapping[str, Callable[[Parts], None]] = {
         deaf_to_cancels,
         lost_and_uncounted,
         never_unparked,
+        sleepy,
         forgotten_delay,
         charged_unstarted,
         charged_parks,

@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from simulation import legal, order, outcomes, purged, unique
+from simulation import legal, order, outcomes, punctual, purged, unique
 from simulation.broker import WALL
 from simulation.net import BEHIND, DEADLINE
 from simulation.parts import OPTIONS
@@ -76,6 +76,7 @@ def violations(world: World) -> list[str]:
     found += unique.doubles(world)
     found += purged.undone(world)
     found += order.turns(world)
+    found += punctual.late(world)
     return found
 
 

@@ -55,6 +55,8 @@ class Hoards:
         self._kept: dict[tuple[str, str], tuple[float, float]] = {}  # so long, and last seen
         self._told: set[tuple[str, str]] = set()
         self._fit: dict[str, float] = {}  # since when each worker could take more
+        #: The same for good: from the first look to the last in a row.
+        self.able: dict[str, list[tuple[float, float]]] = {}
 
     def look(self) -> None:
         """One look at all workers."""
@@ -63,8 +65,12 @@ class Hoards:
         for process in self._world.processes:
             if not _able(process):
                 self._fit.pop(process.name, None)
-            elif process.name not in self._fit:
+                continue
+            spells = self.able.setdefault(process.name, [])
+            if process.name not in self._fit:
                 self._fit[process.name] = now
+                spells.append((now, now))
+            spells[-1] = spells[-1][0], now
         for process in self._world.processes:
             if process.dead or process.parts is None or self._excused(process, now):
                 continue

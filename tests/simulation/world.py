@@ -81,6 +81,7 @@ class World:
         self.client = Client(self)
         self.processes: list[Process] = []
         self.left: list[Process] = []  # those that were
+        self.hoards = Hoards(self)
         self._born = 0
         self._closing = False
         self.faults = 0  # that struck something
@@ -125,7 +126,7 @@ class World:
                 now = self.loop.now
                 self.story.note(LimitSet(at=now, effective=now, limit=limit, **where))
         fate = Fate(self)
-        self.loop.watched = EVERY, Hoards(self).look
+        self.loop.watched = EVERY, self.hoards.look
         self.processes = [self.make() for _ in range(self.plan.workers)]
         for process in self.processes:
             self.loop.call_later(self.random.uniform(0.0, 0.5), process.start)
