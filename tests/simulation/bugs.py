@@ -116,9 +116,10 @@ def leaked_permits(parts: Parts) -> None:
 
 
 def hoarded_permits(parts: Parts) -> None:
-    """Permits of lanes are kept when they are of no use, as long as the worker does not end."""
+    """Permits of lanes are asked for while nothing may be fetched, and kept when they are of no
+    use, as long as the worker does not end."""
     engine: Any = parts.engine
-    tell = engine.renewal._told
+    limiter, tell = engine.limiter, engine.renewal._told
 
     class Hoarder(Lane):
         __slots__ = ()
@@ -131,9 +132,16 @@ def hoarded_permits(parts: Parts) -> None:
         if grip.job is not None or keep is Keep.LOST:
             tell(grip, keep)
 
-    for lane in engine.limiter._lanes.values():
+    for lane in limiter._lanes.values():
         lane.__class__ = Hoarder
+    limiter._resting = limiter._shut = limiter._asking._shut = engine.stopping.is_set
     engine.renewal._told = told
+
+
+def unslotted_keys(parts: Parts) -> None:
+    """A task that was fetched ahead keeps its key's permit for as long as it waits for a slot."""
+    renewal: Any = parts.engine.renewal
+    renewal._overdue = list
 
 
 def deaf_to_pauses(parts: Parts) -> None:
@@ -285,6 +293,7 @@ BUGS: Mapping[str, Callable[[Parts], None]] = {
         kept_permit,
         leaked_permits,
         hoarded_permits,
+        unslotted_keys,
         deaf_to_pauses,
         deaf_to_orders,
         quiet_for_ever,

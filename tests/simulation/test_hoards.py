@@ -98,19 +98,19 @@ def test_what_a_worker_cannot_use_serves_another(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "cause"),
+    ("bug", "make", "cause"),
     [
-        (quiet, "quiet"),
-        (severed, "cut off from the queue"),
-        (full, "full"),
-        (alone, "one is alone there"),
+        ("hoarded_permits", quiet, "quiet"),
+        ("hoarded_permits", severed, "cut off from the queue"),
+        ("hoarded_permits", alone, "one is alone there"),
+        ("unslotted_keys", keyed, "full, a task fetched ahead has one"),
     ],
 )
-def test_who_hoards_is_seen(make: Make, cause: str) -> None:
+def test_who_hoards_is_seen(bug: str, make: Make, cause: str) -> None:
     found = [
         line
         for seed in SEEDS
-        for line in simulate(seed, given=make(seed), bug=BUGS["hoarded_permits"]).violations
+        for line in simulate(seed, given=make(seed), bug=BUGS[bug]).violations
         if line.startswith("hoards: ") and cause in line
     ]
     assert found, cause
