@@ -167,6 +167,28 @@ def test_a_task_without_a_slot_does_not_keep_its_key_from_others() -> None:
     run(main())
 
 
+def test_told_to_be_quiet_a_worker_starts_nothing_that_waited_behind_a_key() -> None:
+    async def main() -> None:
+        takes = {"free": 50.0, "keyed": 0.2}
+        cluster = Cluster({"free": None, "keyed": None}, lambda lane: takes[lane])
+        async with gone(cluster):
+            await cluster.submit("free", 10)
+            await cluster.start(1, prefetch=20)
+            await until("full", lambda: cluster.gauge.now["free"] == 10, 20.0)
+            await cluster.submit("keyed", 1, keys=1, limit=1)
+            desk = cluster.workers[0].engine.desk
+            await until(
+                "it waits for a slot", lambda: cluster.workers[0].engine.gate.waits == 1, 5.0
+            )
+            await cluster.submit("free", 19)
+            await until("so do others, behind it", lambda: len(desk.active) == 30, 5.0)
+            await quieted(cluster, cluster.workers[0])
+            await until("all went back", lambda: len(desk.active) == 10, 5.0)
+            assert all(job.started for job in desk.active)
+
+    run(main())
+
+
 def test_a_key_waits_for_its_slot_no_longer_where_slots_become_free_soon() -> None:
     async def main() -> None:
         takes = {"free": 1.6, "keyed": 0.01}

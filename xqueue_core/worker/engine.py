@@ -233,11 +233,10 @@ class Engine:
             self.finish(job, HandBack(reason="stop"))
         elif self.solitary.busy:
             self.finish(job, HandBack(reason="alone"))
-        elif self.limiter.limited(task.lane) and not self.limiter.take(job):
-            if not self.limiter.keep(job):
-                self.finish(job, HandBack(reason="no permit"))
-        else:
+        elif not self.limiter.limited(task.lane) or self.limiter.take(job):
             self._admit(job)
+        elif not self.limiter.keep(job):
+            self.finish(job, HandBack(reason="no permit"))
 
     def _admit(self, job: Job) -> None:
         """It has a permit of its lane, if it needs one."""
@@ -368,9 +367,10 @@ class Engine:
 
     def withdraw(self, reason: str, lane: str | None) -> None:
         """Hand back what waits here, not yet with the handlers: of one lane, or all."""
-        for job in [job for job in self.desk.active if job.stage is Stage.ASKING]:
-            if lane in (None, job.lane) and self._withdrawn(job):
-                self.finish(job, HandBack(reason=reason))
+        waits = [job for job in self.desk.active if job.stage is Stage.ASKING]
+        # Withdrawn all at first, for the end of one may let another pass to the handlers.
+        for job in [job for job in waits if lane in (None, job.lane) and self._withdrawn(job)]:
+            self.finish(job, HandBack(reason=reason))
 
     def _withdrawn(self, job: Job) -> bool:
         """It waited here for a permit, or to be alone, and does so no more."""

@@ -48,6 +48,11 @@ class Gate:
         #: Kinds of which permits wait for slots.
         self.slow: set[Kind] = set()
 
+    @property
+    def waits(self) -> int:
+        """How many wait here."""
+        return sum(map(len, self._lines.values()))
+
     def admit(self, job: Job) -> None:
         """A job has come."""
         kind = job.spec.kind
