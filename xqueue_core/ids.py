@@ -103,11 +103,11 @@ def unique_hash(type_: str, key: str) -> str:
     return base64.b32encode(digest.digest()).decode().rstrip("=")
 
 
-def check_type(name: object, error: type[XQueueError] = InvalidTask) -> str:
-    """The type's name, if it is one; else raises ``error``."""
+def check_type(name: object, error: type[XQueueError] = InvalidTask, what: str = "type") -> str:
+    """The name of a type, or of what else is named so, if it is one; else raises ``error``."""
     if isinstance(name, str) and _TYPE.fullmatch(name):
         return name
-    raise error(f"a type's name is 1 to 64 of A-Z, a-z, 0-9, `_`, `.` and `-`, not {name!r}")
+    raise error(f"a {what}'s name is 1 to 64 of A-Z, a-z, 0-9, `_`, `.` and `-`, not {name!r}")
 
 
 def check_token(type_: str, token: str) -> str:

@@ -82,6 +82,18 @@ async def test_stopped_before_it_runs(app: XQueue, times: int) -> None:
     assert (await handle.info()).history == []
 
 
+async def test_a_worker_runs_once(app: XQueue) -> None:
+    worker = Started(app).worker
+    running = asyncio.create_task(worker.run())
+    await until("it works", lambda: worker.begun)
+    with pytest.raises(RuntimeError, match="make another Worker"):
+        await worker.run()
+    worker.stop()
+    assert await asyncio.wait_for(running, 30) is Exit.STOPPED
+    with pytest.raises(RuntimeError, match="make another Worker"):
+        await worker.run()
+
+
 async def test_stopped_and_resized_after_its_end(app: XQueue) -> None:
     one = Started(app)
     running = asyncio.create_task(one.run())

@@ -101,7 +101,7 @@ def make_spec(
     _check_key(type_, key, key_concurrency, binding.names)
     spec = HandlerSpec(
         name=type_,
-        lane=type_ if lane is None else check_type(lane, ConfigError),
+        lane=type_ if lane is None else check_type(lane, ConfigError, "lane"),
         function=function,
         is_async=is_async,
         takes_context=binding.takes_context,

@@ -123,7 +123,7 @@ class Tasks(Declares):
         if not isinstance(given, str):
             raise ConfigError(f"include's prefix is a text, such as 'images.', not {given!r}")
         if lane is not None:
-            check_type(lane, ConfigError)
+            check_type(lane, ConfigError, "lane")
         place = _place(app, frame)
         for one in tasks._inclusions:
             if one.app is app and one.prefix == prefix:

@@ -214,6 +214,12 @@ _ADVICE = {
     "no permit": "the lane's permits were in use elsewhere",
     "blocked": "a handler blocked its event loop, so run blocking code in plain functions",
     "stop": "it was stopped",
+    "recycle": "it was to be replaced, for code ran on there that could not be stopped",
+    "paused": "its lane was paused",
+    "quiet": "it was told to lease nothing more",
+    "limited": "its lane had just got a limit",
+    "permit": "others needed its lane's permit before it could start",
+    "key": "it had no slot for it within a second, and others may need its key's permit",
 }
 
 

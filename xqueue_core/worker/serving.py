@@ -40,8 +40,10 @@ def served(handlers: Mapping[str, HandlerSpec], options: WorkerOptions) -> dict[
         if (options.types is None or name in options.types)
         and (options.lanes is None or spec.lane in options.lanes)
     }
-    if not found:
+    if not handlers:
         raise ConfigError("there is no handler to run: declare one with @app.task")
+    if not found:
+        raise ConfigError("no handler is left to run: name others in types and lanes, or none")
     for spec in found.values():
         spec.binding.resolved()
     return found

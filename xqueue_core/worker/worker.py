@@ -139,10 +139,10 @@ class Worker:
     async def run(self) -> Exit:
         """Work until :meth:`stop` is called, an operator orders it, or ``burst`` is done.
 
-        On asyncio or trio. May be called once. Cancelling it stops at once, as a second
-        ``stop()`` does.
+        On asyncio or trio. Cancelling it stops at once, as a second ``stop()`` does.
 
         Raises:
+            RuntimeError: it was called before; a worker runs once.
             ConfigError, Unsupported: the broker or the plugins do not fit.
             PluginFailed: a plugin could not be opened.
             Unavailable: the broker did not answer at the start.
@@ -152,6 +152,8 @@ class Worker:
         """
         refuse_workers()  # it may be a fork of the process that made it
         tell_unused(self.app)
+        if self._host is not None:
+            raise RuntimeError(f"worker {self.id} was run before: make another Worker")
         host = self._host = current_host()
         self._thread = threading.get_ident()
         make = getattr(self.app, "lifespan", None)
@@ -279,9 +281,7 @@ class Worker:
             executor.runner(Kind.PROCESS)  # its first child starts now
             self._children = executor.children
         self._past = executor.past
-        done = host.latch()
-
-        hosting = Hosting(engine_loop)
+        done, hosting = host.latch(), Hosting(engine_loop)
 
         def engine() -> None:
             try:

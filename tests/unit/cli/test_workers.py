@@ -69,13 +69,13 @@ def test_a_worker_whose_lease_is_over_is_dead(place: Place) -> None:
 
 def test_quiet_and_stop(place: Place) -> None:
     place.beat("w~1", "w~2")
-    assert lines("workers", "quiet", "w~1") == ["leases nothing more: w~1"]
+    assert lines("workers", "quiet", "w~1") == ["will lease nothing more: w~1"]
     assert orders() == {"w~1": (True, False), "w~2": (False, False)}
     said = data("workers", "stop", "w~1", "w~2")
     assert said["workers"][0] == {"id": "w~1", "quiet": True, "stop": True}
     assert orders() == {"w~1": (True, True), "w~2": (False, True)}
     assert lines("workers", "stop", "w~2") == ["will stop: w~2"]
-    assert lines("workers", "quiet", "--off", "w~1") == ["leases again: w~1"]
+    assert lines("workers", "quiet", "--off", "w~1") == ["will lease again: w~1"]
     assert orders()["w~1"] == (False, True)  # it is to stop nevertheless
     assert data("workers", "quiet", "w~2")["workers"] == [
         {"id": "w~2", "quiet": True, "stop": True}

@@ -15,7 +15,8 @@ from xqueue_core.cli.completing import WORKER
 def quiet(call: Caller, workers: tuple[str, ...], off: bool) -> None:
     """Let workers lease nothing more.
 
-    What runs goes on. The beginning of an ID will do, if it fits one worker alone.
+    They learn of it by their next heartbeat, and may lease until then; what runs goes on. The
+    beginning of an ID will do, if it fits one worker alone.
     """
     from xqueue_core.calls import Order
     from xqueue_core.cli.ordering import order
@@ -24,5 +25,5 @@ def quiet(call: Caller, workers: tuple[str, ...], off: bool) -> None:
         call,
         workers,
         lambda one: Order(one.beat.worker, quiet=not off, stop=one.stop),
-        "leases again:" if off else "leases nothing more:",
+        "will lease again:" if off else "will lease nothing more:",
     )
