@@ -122,7 +122,7 @@ def _place(url: str) -> tuple[str, int]:
 def harness(kind: str) -> RedisHarness:
     """A server of this kind, which ends with this process."""
     stack = ExitStack()
-    server = stack.enter_context(services.redis(kind, aof=True))
+    server = stack.enter_context(services.redis(kind, aof=True, appendfsync="always"))
     atexit.register(stack.close)
     return RedisHarness(kind, server.url, server)
 
