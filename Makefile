@@ -106,7 +106,7 @@ first-minute: $(VENV)/.dev ## From an empty folder to the first result, as READM
 	$(RUN)/python tests/e2e/first_minute.py $(SECONDS_ALLOWED)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure SQLite and Redis, each beside its raw client: five minutes (ARGS=...)
+bench: $(VENV)/.dev ## Measure SQLite and Redis, each beside its raw client (ARGS=...)
 	$(RUN)/python -m benchmarks $(ARGS)
 	PYTHONPATH=tests $(RUN)/python -m benchmarks.on_redis --server redis7 --persistence none $(ARGS)
 

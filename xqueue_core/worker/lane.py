@@ -56,9 +56,8 @@ class Lane:
     asked: list[Request] = field(default_factory=list)  # not answered for good
     step: int = FIRST
     saturated: bool = False  # the last answer held a DENIED
-    spurned: bool = (
-        False  # a permit was of no use here until others needed it; none has ended since
-    )
+    #: A permit was of no use here until others needed it, and nothing has ended since.
+    spurned: bool = False
     refusals: int = 0  # in a row, of this lane alone
     barred: float = float("-inf")  # until then it is left out of calls, for it makes them fail
 
