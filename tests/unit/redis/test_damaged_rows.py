@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -40,12 +40,6 @@ FAULTS = [(place, wrong) for place, one in enumerate(_FIELDS) for wrong in WRONG
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[services.Server]:
-    with services.redis("redis7") as server:
-        yield server
 
 
 @pytest.fixture

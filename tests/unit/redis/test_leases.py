@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 import services
@@ -20,12 +18,6 @@ LEASE, HEARTBEAT = 15.0, 1.0
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[services.Server]:
-    with services.redis("redis7") as server:
-        yield server
 
 
 async def test_who_does_not_come_back_is_looked_for_as_soon_as_it_may_be_judged(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
-import services
-from support.redis_clock import ClockedLink, clocked
+from support.redis_clock import ClockedLink
 from xqueue_core.calls import Beat, Cancel, Did, Held, Settle, Settled, Want
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.task import HandBack, Parked, Success, Task
@@ -21,12 +18,6 @@ WORKER = "w~1"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[services.Server]:
-    with services.redis("redis7") as server:
-        yield server
 
 
 class Installation:
@@ -77,14 +68,6 @@ class Installation:
         self.now += seconds
         while await self.queue.maintain(5.0) <= 0:
             pass
-
-
-@pytest.fixture
-async def installation(server: services.Server) -> AsyncIterator[Installation]:
-    made = Installation()
-    async with clocked(server, lambda: made.now) as link:
-        await made.begin(link)
-        yield made
 
 
 async def remove(installation: Installation, *names: str) -> None:

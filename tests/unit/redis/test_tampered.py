@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import msgspec
 import pytest
 
-import services
-from support.redis_clock import clocked
 from unit.redis.test_repair import Installation
 from xqueue_core.calls import Did, Purge, Put, Unpark
 from xqueue_core.task import HandBack, Parked, Success, Task
@@ -20,20 +16,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[services.Server]:
-    with services.redis("redis7") as server:
-        yield server
-
-
-@pytest.fixture
-async def installation(server: services.Server) -> AsyncIterator[Installation]:
-    made = Installation()
-    async with clocked(server, lambda: made.now) as link:
-        await made.begin(link)
-        yield made
 
 
 async def test_a_task_without_its_envelope_is_set_aside(installation: Installation) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
-import services
-from support.redis_clock import clocked
 from unit.redis.test_repair import Installation
 from xqueue_core.calls import Unpark
 from xqueue_core.task import Success, Task
@@ -18,20 +14,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[services.Server]:
-    with services.redis("redis7") as server:
-        yield server
-
-
-@pytest.fixture
-async def installation(server: services.Server) -> AsyncIterator[Installation]:
-    made = Installation()
-    async with clocked(server, lambda: made.now) as link:
-        await made.begin(link)
-        yield made
 
 
 async def remove(installation: Installation, *ids: str) -> None:
