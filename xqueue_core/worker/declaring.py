@@ -43,7 +43,8 @@ class Declaring:
     who has not renewed for so long. And nothing is asked for before every living worker has told,
     by its heartbeat, that what it runs is counted again; or for two heartbeats, where nobody can
     be asked for that, and for a lease at most: who cannot reach the semaphore for so long holds
-    no permit.
+    no permit. Who dies meanwhile is waited for a heartbeat longer: renewals are made more often
+    than heartbeats, so that permits may last longer than the worker by the queue's count.
 
     Attributes:
         told: the version of the limit that is kept under which all that runs here is counted; 0
@@ -72,6 +73,8 @@ class Declaring:
         self._again: float | None = None  # when to declare again, since all was lost
         self._life = 0  # version of the limit that is kept, as it was when the loss was noticed
         self._waits: float | None = None  # until when to wait for others at most, after a loss
+        self._alive: Sequence[Beat] = ()  # the others, as they were at the last look
+        self._lapses = float("-inf")  # until when one that has died since may hold a permit
 
     # -- declaring -----------------------------------------------------------------------------
 
@@ -84,7 +87,7 @@ class Declaring:
         if self._semaphore is None:
             return
         kept = await self._keep(self._semaphore)
-        behind = _behind(await self._others(), kept)
+        behind = _behind(await self._look(kept), kept)
         if behind and not self._noticed(behind):
             raise Unavailable("it has lost its data just now")
         # Under that very version: of a loss since, nobody has been asked whether he has noticed.
@@ -141,7 +144,7 @@ class Declaring:
             if self._waits is not None:
                 await self._heed(self._waits, self._kept)
             return False
-        beats = await self._known()
+        beats = await self._known(0)
         self._permits.hush(self._clock() + self._options.heartbeat)
         if version and self._life not in (0, version):
             self._again = None  # lost once more since it was noticed: of that nobody knows yet
@@ -179,18 +182,28 @@ class Declaring:
 
     async def _heed(self, until: float, kept: int) -> None:
         """Go on asking for nothing while there are others whose runs may not be counted."""
-        beats = await self._known()
-        if self._clock() >= until or (beats is not None and not _behind(beats, kept)):
+        beats, now = await self._known(kept), self._clock()
+        told = beats is not None and not _behind(beats, kept) and now >= self._lapses
+        if told or now >= until:
             self._waits = None
         else:
             self._permits.hush(self._clock() + self._options.heartbeat)
 
-    async def _known(self) -> Sequence[Beat] | None:
+    async def _known(self, kept: int) -> Sequence[Beat] | None:
         """The others' last heartbeats; None if they cannot be had now."""
         try:
-            return await self._others()
+            return await self._look(kept)
         except BrokerError:
             return None
+
+    async def _look(self, kept: int) -> Sequence[Beat]:
+        """The same, and remember whose permits may outlast him; raises what the view raises."""
+        before, self._alive = self._alive, await self._others()
+        living = {beat.worker for beat in self._alive}
+        for beat in _behind(before, kept):
+            if beat.worker not in living:
+                self._lapses = max(self._lapses, self._clock() + beat.heartbeat)
+        return self._alive
 
 
 def _behind(beats: Collection[Beat], kept: int) -> list[Beat]:

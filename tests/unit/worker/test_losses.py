@@ -138,6 +138,25 @@ def test_nobody_asks_before_all_have_told_that_what_they_run_is_counted() -> Non
     run(main())
 
 
+def test_who_dies_before_it_has_told_may_hold_permits_for_a_heartbeat_more() -> None:
+    """It renewed after its last heartbeat: the queue counts it as dead before the semaphore."""
+
+    async def main() -> None:
+        crowd = Crowd(behind=5)
+        one = Renewing(FakeSemaphore(), crowd)
+        one.semaphore.limits[KEPT], one.semaphore.versions[KEPT] = 1, 6
+        with pytest.raises(Unavailable):
+            await one.limiter.declare()
+        await asyncio.sleep(7.1)
+        await one.limiter.declare()
+        await asyncio.sleep(7.0)
+        await one.renew()
+        crowd.counted = {}
+        assert 7.0 <= await hushed_for(one) <= 9.0
+
+    run(main())
+
+
 def test_who_cannot_be_reached_by_the_semaphore_is_waited_for_no_longer_than_a_lease() -> None:
     async def main() -> None:
         one = Renewing(FakeSemaphore(), Crowd(behind=5))
