@@ -196,6 +196,9 @@ class Semaphore(ABC):
         ``heartbeat`` (seconds, a quarter of the lease at most) tells how often that is, and so
         after which silence nobody could renew (P1.4); 0 stands for min(1 s, lease / 5).
 
+        Where another worker has waited for more than a second, the permits that are named here
+        and have been ``idle`` for longer than that are the first to be told YIELD.
+
         A permit that expired is LOST for ever: renewing never revives one. A permit of this
         worker that is missing from ``permits`` stays held for the time being, for the answer that
         grants it may be under way. If it is missing from all renewals of a whole lease, or 10 s

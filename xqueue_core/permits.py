@@ -54,11 +54,16 @@ class Answer(msgspec.Struct):
 
 
 class Permit(msgspec.Struct, frozen=True):
-    """A permit that was granted, named by its request's id."""
+    """A permit that was granted, named by its request's id.
+
+    ``idle`` is told to :meth:`Semaphore.renew` alone: for how many seconds nothing has run under
+    it, since it was granted or since the last task under it ended. 0 while something runs.
+    """
 
     id: str
     key: str
     token: int = 0
+    idle: float = 0.0
 
 
 class Keep(StrEnum):

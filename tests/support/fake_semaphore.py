@@ -21,6 +21,7 @@ class FakeSemaphore(Semaphore):
         self.line: defaultdict[str, list[str]] = defaultdict(list)
         self.calls: list[list[Request]] = []
         self.renewals: list[list[str]] = []
+        self.idle: dict[str, float] = {}  # what the last renewal told of each permit
         self.verdicts: dict[str, Keep] = {}
         self.fail: dict[str, deque[Exception]] = {}
         self.lose: dict[str, deque[Exception]] = {}
@@ -63,6 +64,7 @@ class FakeSemaphore(Semaphore):
         heartbeat: float = 0.0,
     ) -> Renewed:
         self.renewals.append([one.id for one in permits])
+        self.idle = {one.id: one.idle for one in permits}
         await asyncio.sleep(0)
         self._raise(self.fail, "renew")
         keeps = [self.verdicts.get(one.id, Keep.KEPT) for one in permits]

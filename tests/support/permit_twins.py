@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
 from redis.asyncio import Redis
 
 from support.permit_link import PermitLink
@@ -190,7 +191,11 @@ class Player:
     async def _renew(self, worker: str, knows: float = 0.7) -> None:
         names = {wish.id: wish.worker for wish in self._wishes}
         held = [one for one in self.twins.tokens.values() if names[one.id] == worker][-8:]
-        known = [one for one in held if self.rng.random() < knows]
+        known = [
+            structs.replace(one, idle=self.rng.choice([0.0, 0.0, 0.7, 1.7]))
+            for one in held
+            if self.rng.random() < knows
+        ]
         watch = self.rng.sample(KEYS, self.rng.randrange(len(KEYS) + 1))
         beat = self.rng.choice([0.0, 0.0, WORKERS[worker] / 4])
         await self.twins.renew(worker, known, watch, beat)

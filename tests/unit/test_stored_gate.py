@@ -269,6 +269,20 @@ def test_the_longest_held_yields_to_each_waiter_of_another_worker() -> None:
     assert verdicts(gate, held, "abc", 2 * late) == [Keep.YIELD, Keep.YIELD, Keep.KEPT]
 
 
+def test_what_is_unused_yields_before_what_is_older() -> None:
+    gate = limited(3)
+    held = ask(gate, "a", "b", "c")
+    ask(gate, "x", worker="x")
+    late, above = PATIENCE + 0.1, PATIENCE + 0.01
+    permits = [permit(id, one.token) for id, one in zip("abc", held, strict=True)]
+    permits[1:] = [msgspec.structs.replace(one, idle=PATIENCE) for one in permits[1:]]
+    assert gate.renew(permits, "w", 1, at(late)) == [Keep.YIELD, Keep.KEPT, Keep.KEPT]
+    permits[2] = msgspec.structs.replace(permits[2], idle=above)
+    assert gate.renew(permits, "w", 1, at(late)) == [Keep.KEPT, Keep.KEPT, Keep.YIELD]
+    ask(gate, "y", worker="x")
+    assert gate.renew(permits, "w", 1, at(late)) == [Keep.YIELD, Keep.KEPT, Keep.YIELD]
+
+
 # -- whatever happens ----------------------------------------------------------------------------
 
 STEPS = st.lists(

@@ -18,7 +18,8 @@ from xqueue_core.stored.records import Now
 TAKE_UP = 2.0
 #: Seconds after which a waiter that no longer asks has left the line.
 SILENT = 10.0
-#: Seconds in line after which a waiter makes another worker's holder yield.
+#: Seconds in line after which a waiter makes another worker's holder yield; a permit under which
+#: nothing has run for so long is the first to go.
 PATIENCE = 1.0
 
 #: Tells whether a worker's registration, named by its term, is over.
@@ -247,7 +248,7 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
 
     def renew(self, permits: Sequence[Permit], worker: str, term: int, now: Now) -> list[Keep]:
         """The verdict on each of a worker's permits; changes nothing."""
-        yielding = self._yielding(now)
+        yielding = self._yielding({one.id for one in permits if one.idle > PATIENCE}, now)
         answers = []
         for permit in permits:
             holder = self.holders.get(permit.id)
@@ -258,8 +259,11 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
                 answers.append(Keep.YIELD if permit.id in yielding else Keep.KEPT)
         return answers
 
-    def _yielding(self, now: Now) -> set[str]:
-        """Holders that are to give way: those above the limit, and one for each long waiter."""
+    def _yielding(self, unused: Collection[str], now: Now) -> set[str]:
+        """Holders that are to give way: those above the limit, and one for each long waiter.
+
+        That is one that is ``unused``, by what the worker that renews tells, else the oldest.
+        """
         limit = self.limit
         if limit is None:
             return set()
@@ -267,6 +271,7 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
         oldest = [
             id for id, holder in self.holders.items() if holder.offered is None and id not in found
         ]
+        oldest.sort(key=lambda id: id not in unused)
         for waiter in self.waiters.values():
             if self.epoch != now.epoch or now.steady - waiter.since <= PATIENCE:
                 continue

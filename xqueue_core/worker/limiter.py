@@ -60,6 +60,7 @@ class Limiter:
         self._poke = poke
         self._enter = enter
         self._refuse = refuse
+        self._clock = tools.clock
         self._resting = resting
         self._shut = shut
         self._asking = Asking(permits, self._lanes, desk, shut, options, tools, self._granted, poke)
@@ -211,6 +212,8 @@ class Limiter:
         grip, job.permit = job.permit, None
         if grip is None:
             return
+        if job.started:
+            grip.since = self._clock()
         grip.job = None
         lane = self._lanes[grip.lane]
         lane.used -= 1

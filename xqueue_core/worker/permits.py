@@ -166,7 +166,7 @@ class PermitDesk:
             self._withdraw_again(sent)
         own = self._options
         renewed: Renewed = await self._semaphore.renew(
-            self.worker, [grip.permit for grip in grips], watch, own.lease, own.heartbeat
+            self.worker, [grip.told(sent) for grip in grips], watch, own.lease, own.heartbeat
         )
         for grip, keep in zip(grips, renewed.permits, strict=True):
             if keep is Keep.KEPT or grip.permit.id not in self._held:

@@ -194,7 +194,7 @@ def _wish(request: Request) -> tuple[object, ...]:
 
 
 def _permits(permits: Sequence[Permit]) -> bytes:
-    return _encode([(permit.id, permit.key, permit.token) for permit in permits])
+    return _encode([(one.id, one.key, one.token, one.idle) for one in permits])
 
 
 def _read(reply: bytes, kind: type[T]) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from support.fake_semaphore import FakeSemaphore
@@ -10,6 +12,7 @@ from unit.worker.limiting import Limiting
 from unit.worker.parts import make_job, settle_down
 from xqueue_core.handlers import Kind
 from xqueue_core.permits import Keep
+from xqueue_core.worker.job import Job
 
 
 @pytest.mark.parametrize(("lasts", "left"), [(True, 0), (False, 4)])
@@ -82,3 +85,26 @@ def test_a_permit_that_was_yielded_unused_is_not_asked_for_until_something_has_e
         assert one.held == 1
 
     run(main())
+
+
+def test_a_renewal_tells_for_how_long_nothing_has_run_under_each_permit() -> None:
+    async def main() -> None:
+        one = Limiting(FakeSemaphore(job=3))
+        await one.renew()
+        waits, runs, ends = one.take("waits"), one.take("runs"), one.take("ends")
+        runs.started = ends.started = one.tools.clock()
+        await asyncio.sleep(2.0)
+        await one.end(ends)
+        await asyncio.sleep(1.0)
+        await one.renew()
+        told = {job.id: one.semaphore.idle[_permit(job)] for job in (waits, runs)}
+        assert told == {"job:waits": pytest.approx(3.0, abs=0.1), "job:runs": 0.0}
+        [idle] = set(one.semaphore.idle) - {_permit(waits), _permit(runs)}
+        assert one.semaphore.idle[idle] == pytest.approx(1.0, abs=0.1)
+
+    run(main())
+
+
+def _permit(job: Job) -> str:
+    assert job.permit is not None
+    return job.permit.permit.id

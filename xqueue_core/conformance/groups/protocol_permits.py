@@ -247,6 +247,32 @@ async def slow_beats(bench: Bench) -> None:
     holds(passed >= lease - step, f"it was not free before: after {passed:g} s")
 
 
+@case("P3.2i", needs=LIMITS)
+async def unused_first(bench: Bench) -> None:
+    """Where another worker has queued for long, its holders are told YIELD first of a permit
+    under which nothing has run for more than a second, in whichever worker, and of one for each
+    wish alone; permits in use are kept as long as such ones of the same worker do."""
+    busy, holder, other = Desk(bench, "busy"), Desk(bench, "holder"), Desk(bench, "other")
+    await busy.limit("k", 4)
+    oldest, *held = await busy.gets("k"), *[await holder.gets("k") for _ in range(3)]
+    wish = other.wish("k")
+    waiting = bench.start(other.semaphore.acquire, [wish], 10.0)
+    used, fresh, unused = held[0], _unused(held[1], 0.5), _unused(held[2], 1.5)
+
+    async def yields() -> bool:
+        return (await busy.renew(oldest)).permits == [Keep.YIELD]
+
+    await bench.until("the longest holder is told YIELD", yields, within=1.0 + SOON + 0.5)
+    told = (await holder.renew(used, fresh, unused)).permits
+    same(told, [Keep.KEPT, Keep.KEPT, Keep.YIELD], "what is told of those used and of one unused")
+    told = (await holder.renew(*(_unused(one, 60.0) for one in held))).permits
+    same(told, [Keep.YIELD, Keep.KEPT, Keep.KEPT], "what is told where all are unused")
+    await waiting.stop()
+    await other.release(Permit(wish.id, "k"))
+    told = (await holder.renew(used, fresh, unused)).permits
+    same(told, [Keep.KEPT] * 3, "what is told when nobody waits")
+
+
 @case("P3.3a")
 async def only_woken(bench: Bench) -> None:
     """Wanting 0 of a lane delivers nothing, and names the lane when it has work: at once, or
@@ -267,6 +293,11 @@ async def only_woken(bench: Bench) -> None:
 async def _ready(worker: Worker, wants: list[Want]) -> tuple[int, list[str]]:
     got = await worker.ask(wants, 10, wait=5.0)
     return len(got.deliveries), got.ready
+
+
+def _unused(permit: Permit, seconds: float) -> Permit:
+    """The permit as its worker tells it that has not used it for so long."""
+    return Permit(permit.id, permit.key, permit.token, idle=seconds)
 
 
 async def _granted(desk: Desk, wish: Request, within: float) -> None:

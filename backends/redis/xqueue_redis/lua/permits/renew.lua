@@ -8,7 +8,7 @@
 --       [2] the worker
 --       [3] its lease (seconds)
 --       [4] its heartbeat (seconds), 0 if it has not told
---       [5] the permits it knows of: an array of [id, key, token]
+--       [5] the permits it knows of: an array of [id, key, token, seconds without use]
 --       [6] the keys whose version it watches: an array
 -- RETURN: an array: [a verdict for each permit, the version of each watched key's limit (-1 if the
 --   key is damaged), [id, key] of each permit that its worker did not know of]
@@ -48,7 +48,8 @@ local unknown = take_back_over(over)
 
 -- -- the verdicts ---------------------------------------------------------------------------------
 
--- Seconds in line after which a waiter makes another worker's holder yield.
+-- Seconds in line after which a waiter makes another worker's holder yield; a permit under which
+-- nothing has run for so long is the first to go.
 local PATIENCE = 1
 
 -- The workers of those who have stood in line for long, in order.
@@ -62,9 +63,26 @@ local function patient(gate)
   return found
 end
 
+-- Lines of the holders within the limit in the order in which they give way: first those that are
+-- unused, as far as this worker can tell, then the oldest.
+local function by_use(gate, key, within)
+  local unused, order, used = {}, {}, {}
+  for _, permit in ipairs(permits) do
+    unused[permit[1]] = permit[2] == key and permit[4] > PATIENCE or unused[permit[1]]
+  end
+  for i = 1, within, LINE do
+    local list = unused[gate.holders.lines[i]] and order or used
+    list[#list + 1] = i
+  end
+  for _, i in ipairs(used) do
+    order[#order + 1] = i
+  end
+  return order
+end
+
 -- Lines of the holders that are to give way, as a set: those above the limit, and one for each
 -- waiter of another worker that has stood in line for long.
-local function yielding(gate)
+local function yielding(gate, key)
   local limit, out = limit_of(gate), {}
   if limit < 0 then
     return out
@@ -75,15 +93,18 @@ local function yielding(gate)
   for i = within + 1, #held, LINE do
     out[i] = true
   end
-  local from = {} -- waiting worker -> the first line that has not been looked at for it
-  for _, waiting in ipairs(patient(gate)) do
-    local i, found = from[waiting] or 1, false
-    while not found and i <= within do
+  local waiters = patient(gate)
+  local order = #waiters > 0 and by_use(gate, key, within) or {}
+  local from = {} -- waiting worker -> the first place that has not been looked at for it
+  for _, waiting in ipairs(waiters) do
+    local place, found = from[waiting] or 1, false
+    while not found and place <= #order do
+      local i = order[place]
       found = not out[i] and held[i + OFFERED] < 0 and gate.people[held[i + WHO]] ~= waiting
       out[i] = out[i] or found
-      i = i + LINE
+      place = place + 1
     end
-    from[waiting] = i
+    from[waiting] = place
   end
   return out
 end
@@ -107,7 +128,7 @@ load_gates(keys)
 local verdicts, versions, yields = {}, {}, {}
 for i, permit in ipairs(permits) do
   local gate, verdict = gates[permit[2]], 'lost'
-  yields[permit[2]] = yields[permit[2]] or (gate and yielding(gate))
+  yields[permit[2]] = yields[permit[2]] or (gate and yielding(gate, permit[2]))
   local line = gate and line_of(gate.holders, permit[1])
   if line and is_ours(gate, line, permit[3]) then
     verdict = yields[permit[2]][line] and 'yield' or 'kept'
