@@ -64,7 +64,7 @@ class Keeper:
             known = layout.unpack(seen.worker, WorkerRow)
             if known is not None and known.dead:
                 # Another process is giving its tasks away: help, then begin anew.
-                await self._give_up(known, seen.version)
+                await self._give_up(beat.worker)
                 continue
             if known is not None and _another(known.beat, beat):
                 raise WorkerIdTaken(
@@ -109,13 +109,13 @@ class Keeper:
             if worker is None:
                 await self._restore(row, now)
             elif worker.dead:
-                await self._give_up(worker, row.version)
+                await self._give_up(worker.beat.worker)
             elif (left := _left(worker, now, workers)) > 0:
                 wanted = min(wanted, left)
             elif not trusted:
                 wanted = min(wanted, _grace_left(mark, now) or wanted)
             elif await self._bury(row.key, row.version, worker):
-                await self._give_up(worker, row.version + 1, buried=True)
+                await self._give_up(worker.beat.worker, buried=True)
         known = {row.key for row in rows}
         for name, count in holders:
             if count > 0 and f"worker/{name[2:]}" not in known:
@@ -245,21 +245,22 @@ class Keeper:
         found = _readable(holds).items() if left is None else ()
         waiting = [(id, record.delivery) for id, record in found]
         absent = WorkerRow(Beat(worker=worker), now.steady, now.epoch, now.wall, waiting=waiting)
-        key = f"worker/{worker}"
-        if await self._bury(key, ABSENT, absent):
-            [row] = await self._records.load([key])
-            marked = layout.unpack(row, WorkerRow)
-            if row is not None and marked is not None and marked.dead:  # and not back meanwhile
-                await self._give_up(marked, row.version)
+        if await self._bury(f"worker/{worker}", ABSENT, absent):
+            await self._give_up(worker)
 
-    async def _give_up(self, worker: WorkerRow, version: int, *, buried: bool = False) -> None:
+    async def _give_up(self, name: str, *, buried: bool = False) -> None:
         """Take from a worker marked dead what it held, then forget it. Safe to do twice.
 
         Whoever marked it, ``buried``, tells people, and no one else does.
         """
-        name = worker.beat.worker
-        waiting = frozenset(worker.waiting)
         [holds] = await self._records.scan([Scan(layout.held(name), HELD)])
+        # Looked at after that: if another process gave it up meanwhile and it is back, what it
+        # holds may be what it has leased since. What it leases from here on has other tokens.
+        [marked] = await self._records.load([f"worker/{name}"])
+        worker = layout.unpack(marked, WorkerRow)
+        if marked is None or worker is None or not worker.dead:
+            return
+        waiting = frozenset(worker.waiting)
         jobs: list[Job] = []
         for row in holds:
             try:
@@ -274,7 +275,8 @@ class Keeper:
             what = "delivery is" if len(jobs) == 1 else "deliveries are"
             logger.warning(text, name, worker.beat.lease, len(jobs), what)
         taken = await self._tasks.each(jobs) if jobs else []
-        await self._forget(name, version, layout.pack(worker) if None in taken else None)
+        left = layout.pack(worker) if None in taken else None
+        await self._forget(name, marked.version, left)
 
     async def _forget(self, worker: str, version: int, lost: bytes | None = None) -> bool:
         """Remove all trace of a worker, but ``lost``, unless it was heard of since."""

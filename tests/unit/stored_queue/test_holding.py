@@ -281,6 +281,34 @@ async def test_giving_up_an_old_life_does_not_end_the_new_one(bench: Bench) -> N
     assert (await bench.beat("a", *came_back)).held == [Hold.KEPT] * 2
 
 
+@pytest.mark.parametrize(("method", "nth"), [("scan", 2), ("load", 2)])
+async def test_what_a_worker_leases_after_it_came_back_is_not_taken_with_its_old_life(
+    bench: Bench, method: str, nth: int
+) -> None:
+    """A process stands still between it has marked a worker dead and it looks what that holds."""
+    await bench.put(a_task(0), a_task(1))
+    await _pass(bench, LEASE + 2, "a", "b")
+    await bench.lease("a")
+    await _pass(bench, LEASE - 1, "b")
+    bench.later(2.0)
+    await bench.beat("b")
+    came_back = []
+
+    async def come_back() -> None:
+        [row] = await bench.store.load(["worker/a"])
+        known = layout.unpack(row, layout.WorkerRow)
+        assert known is not None
+        assert known.dead
+        assert (await bench.beat("a")).held == []
+        came_back.extend(await bench.lease("a", 2))
+
+    bench.records.before(method, come_back, nth)
+    await bench.queue.maintain(1.0)
+    assert len(came_back) == 2
+    assert sorted([(await bench.record(f"type:{n}")).losses for n in range(2)]) == [0, 1]
+    assert (await bench.beat("a", *came_back)).held == [Hold.KEPT] * 2
+
+
 async def test_a_heartbeat_whose_reply_was_lost_is_repeated(bench: Bench) -> None:
     await bench.put(a_task(0), a_task(1))
     await bench.beat("a")
