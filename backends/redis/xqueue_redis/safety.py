@@ -102,13 +102,20 @@ def _persistence(info: Mapping[str, str], config: Config | None, durability: str
 
 
 def _fsync(info: Mapping[str, str], config: Config | None, durability: str) -> Finding:
+    policy = (config or {}).get("appendfsync")
+    if durability != "power" and info.get("aof_enabled") == "1" and policy not in (None, "always"):
+        detail = (
+            f"appendfsync {policy}, enough for durability {durability!r} unless the server is "
+            "killed while its disk is slow: that may take the last two seconds"
+        )
+        return Finding("fsync", Level.OK, detail)
     if durability != "power" or info.get("aof_enabled") != "1":
         return Finding("fsync", Level.OK, f"nothing to see to with durability {durability!r}")
     advice = "set appendfsync always, or durability to 'process'"
-    if config is None or "appendfsync" not in config:
+    if policy is None:
         return Finding("fsync", Level.WARNING, "this user cannot see appendfsync", advice)
-    if config["appendfsync"] == "always":
+    if policy == "always":
         return Finding("fsync", Level.OK, "always")
-    lost = "the last second" if config["appendfsync"] == "everysec" else "the last half minute"
-    detail = f"durability is 'power', appendfsync {config['appendfsync']}: a power cut takes {lost}"
+    lost = "the last second" if policy == "everysec" else "the last half minute"
+    detail = f"durability is 'power', appendfsync {policy}: a power cut takes {lost}"
     return Finding("fsync", Level.ERROR, detail, advice)

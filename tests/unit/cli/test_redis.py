@@ -79,6 +79,9 @@ def test_doctor_says_what_the_server_lacks(place: Place, server: services.Server
 def test_doctor_asks_of_the_server_what_the_app_wants(
     place: Place, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    verdict, text = checks(url, 0)["fsync"]
+    assert verdict == "ok"
+    assert "everysec, enough for durability 'process' unless" in text
     monkeypatch.setenv("XQUEUE_DURABILITY", "power")
     verdict, text = checks(url, 1)["fsync"]
     assert verdict == "wrong"
