@@ -90,6 +90,9 @@ def _wrong(world: World, story: Story, run: Run | None, event: Event, *, cancele
     # Its worker has tried to record the outcome until its last heartbeat, and that got through.
     untold = world.broker.untold.get((run.id, run.start.token), -math.inf)
     given_up |= event.reason == "left" and untold > event.at - WALL - LAST
+    # It ended only after its worker had given it up, and before that was recorded.
+    back = story.handed_back.get((run.id, run.start.token))
+    given_up |= back is not None and run.end is not None and back.at < run.end.at
     if event.name is EventName.HANDED_BACK and stopping and given_up:
         return ""
     return f"although it {how}{' and its worker stops' if stopping else ''}"

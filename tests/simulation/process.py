@@ -61,6 +61,7 @@ class Process:
         self.ahead = 0.0  # of its wall clock
         self.running: dict[tuple[str, int], float] = {}  # what its handlers are at, since when
         self.woken: list[float] = []  # when a thread of it went on
+        self._blocked = False  # its handlers' loop, as the watch sees it
         self.served: dict[str, float] = {}  # when it last started something under a permit of a key
         self.told = Heard(world, self)  # by heartbeats
         self.yielding: dict[str, float] = {}  # permits it was told to yield, and when
@@ -186,9 +187,14 @@ class Process:
 
     def watch(self, *, blocked: bool) -> None:
         """The watch has noticed that the handlers' loop is blocked, or is not any more."""
+        self._blocked = blocked
         if not self.dead and self.parts is not None:
-            blocks = self.parts.engine.pauses.blocks
-            self.loop.call_soon(blocks, blocked, context=self.engine_strand.context)
+            self.loop.call_soon(self._watched, context=self.engine_strand.context)
+
+    def _watched(self) -> None:
+        # As it is by now: the watch is in the engine's own thread, and never tells the last first.
+        if self.parts is not None:
+            self.parts.engine.pauses.blocks(self._blocked)
 
     def cancel_at(self, step: int) -> None:
         """Cancel the engine's life when it has run so many more callbacks."""

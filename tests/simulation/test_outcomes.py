@@ -107,6 +107,28 @@ def test_what_returned_when_its_time_was_up_may_be_canceled() -> None:
     assert canceled(lane="a", stopping=False, back=False, limit=1.5)
 
 
+@pytest.mark.parametrize(("given_up", "wrong"), [(11.0, False), (11.6, True)])
+def test_what_ends_after_a_stopping_worker_gave_it_up_may_be_handed_back(
+    given_up: float, wrong: bool
+) -> None:
+    log = [
+        Event("x:1", n, name, state, WALL + 10.0 + 2 * n, "p", 1, 1, "w1")
+        for n, (name, state) in enumerate(
+            [(EventName.LEASED, State.PROCESSING), (EventName.HANDED_BACK, State.PENDING)]
+        )
+    ]
+    process = SimpleNamespace(name="w1", stopping=True)
+    broker = SimpleNamespace(untold={})
+    jobs = {"x:1": Job(Task(id="x:1", lane="p"), 0.0)}
+    world: Any = SimpleNamespace(log=log, left=[process], processes=[], jobs=jobs, broker=broker)
+    story: list[AnyEvent] = [
+        Started(at=10.5, id="x:1", attempt=1, token=1, worker="w1", lane="p"),
+        HandedBack(at=given_up, id="x:1", token=1, ran=True),
+        Ended(at=11.5, id="x:1", token=1, how="raised"),
+    ]
+    assert bool(recorded(world, tell(sorted(story, key=lambda one: one.at), TERMS))) is wrong
+
+
 def heeded(told: job.Told, token: int = 1) -> bool:
     delivery = SimpleNamespace(token=1)
     active = [SimpleNamespace(id="p:1", delivery=delivery, told=told)]
