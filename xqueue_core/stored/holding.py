@@ -253,13 +253,16 @@ class Keeper:
 
         Whoever marked it, ``buried``, tells people, and no one else does.
         """
-        [holds] = await self._records.scan([Scan(layout.held(name), HELD)])
-        # Looked at after that: if another process gave it up meanwhile and it is back, what it
-        # holds may be what it has leased since. What it leases from here on has other tokens.
         [marked] = await self._records.load([f"worker/{name}"])
+        [holds] = await self._records.scan([Scan(layout.held(name), HELD)])
+        # If another process gave it up meanwhile and it is back, it holds what it has leased since,
+        # or did not hold yet what it holds. What it leases from here on has other tokens.
+        [again] = await self._records.load([f"worker/{name}"])
         worker = layout.unpack(marked, WorkerRow)
         if marked is None or worker is None or not worker.dead:
             return
+        if again is None or again.version != marked.version:
+            return  # whoever marked it again gives that life up, or the next look does
         waiting = frozenset(worker.waiting)
         jobs: list[Job] = []
         for row in holds:

@@ -309,6 +309,49 @@ async def test_what_a_worker_leases_after_it_came_back_is_not_taken_with_its_old
     assert (await bench.beat("a", *came_back)).held == [Hold.KEPT] * 2
 
 
+async def test_a_second_life_is_not_forgotten_with_the_first_while_it_holds_something(
+    bench: Bench,
+) -> None:
+    """A process stands still behind its look at what a dead worker holds. That comes back, works,
+    is killed, and is marked dead again, by a process that is killed just then."""
+    await bench.put(a_task(0), a_task(1))
+    await _pass(bench, LEASE + 2, "a", "b")
+    await bench.lease("a")
+    await _pass(bench, LEASE - 1, "b")
+    bench.later(2.0)
+    await bench.beat("b")
+
+    async def is_killed() -> None:
+        raise Unknown("killed")
+
+    async def second_life() -> None:
+        await bench.another().maintain(1.0)
+        assert (await bench.beat("a")).held == []
+        held = await bench.lease("a", 2)
+        assert len(held) == 2
+        bench.later(1.0)
+        await bench.beat("a", *held)
+        await bench.beat("b")
+        for _ in range(int(LEASE)):
+            bench.later(1.0)
+            await bench.beat("b")
+        bench.records.before("scan", is_killed, nth=2)
+        with pytest.raises(Unknown):
+            await bench.another().maintain(1.0)
+        [row] = await bench.store.load(["worker/a"])
+        known = layout.unpack(row, layout.WorkerRow)
+        assert known is not None
+        assert known.dead
+
+    bench.records.before("load", second_life, nth=3)  # the second look at it
+    await bench.queue.maintain(1.0)
+    await bench.beat("b")
+    await bench.another().maintain(1.0)
+    records = [await bench.record(f"type:{n}") for n in range(2)]
+    assert [one.state for one in records] == [State.PENDING] * 2
+    assert sorted(one.losses for one in records) == [1, 2]
+
+
 async def test_a_heartbeat_whose_reply_was_lost_is_repeated(bench: Bench) -> None:
     await bench.put(a_task(0), a_task(1))
     await bench.beat("a")
