@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xqueue_core.handlers import Kind
-from xqueue_core.task import AnyOutcome, Canceled, HandBack, Success
+from xqueue_core.task import AnyOutcome, HandBack, Success
 from xqueue_core.worker import report
 from xqueue_core.worker.bodies import Bodies
-from xqueue_core.worker.coroutines import Coroutines, Ended
+from xqueue_core.worker.coroutines import Coroutines, Ended, barred
 from xqueue_core.worker.crossing import Crossing, Inward
 from xqueue_core.worker.deadlines import Deadlines
 from xqueue_core.worker.erring import Erring
@@ -126,16 +126,16 @@ class Executor:
         ran, resume, runs = self._ran, self._deadlines.resume, self._runs
         if kind is Kind.COROUTINE:
             enter = Layers(around, host, bodies).enter if around else None
-            return Coroutines(self._slots, host, bodies, ran, enter, runs)
+            return Coroutines(self._slots, host, bodies, self._begins, ran, enter, runs)
         if kind is Kind.THREAD:
             pool = Pool(self._options.threads)
             if around:
                 threads = InThread(pool, host, bodies)
-                return Wrapped(threads, around, host, bodies, ran, resume, runs)
+                return Wrapped(threads, around, host, bodies, self._begins, ran, resume, runs)
             return Threads(pool, host, bodies, ran, runs)
         if around:
             children = InChild(self._made_children, self._start_ready)
-            return Wrapped(children, around, host, bodies, ran, resume, runs)
+            return Wrapped(children, around, host, bodies, self._begins, ran, resume, runs)
         if runs is not None:
             return Escorted(self._made_children, ran, self._start_ready, runs, bodies.fresh)
         return self._made_children(ran, self._start_ready)
@@ -159,27 +159,36 @@ class Executor:
     # -- starting ------------------------------------------------------------------------------
 
     def _start_ready(self) -> None:
-        now = self._clock()
-        fresh = self._term.fresh(now)
         for kind, queue in self._ready.items():
             if queue:
                 runner = self.runner(kind)
                 while queue and len(self._running) < self._slots and runner.free > 0:
-                    self._start(queue.popleft(), runner, now, fresh)
+                    self._start(queue.popleft(), runner)
 
-    def _start(self, job: Job, runner: Runner, now: float, fresh: bool) -> None:
-        permits = (job.permit, job.key_permit)
-        fresh = fresh and all(grip is None or grip.good(now) for grip in permits)
-        if not fresh or job.canceled or job.lost or not job.claim():
-            self._end(job, _barred(job))
-            return
-        job.started = now
+    def _start(self, job: Job, runner: Runner) -> None:
+        """Give it a slot. A coroutine begins by itself, with its first step: what another one
+        does before that, on the same loop, may take long."""
         self._running.add(job)
+        if isinstance(runner, Coroutines | Wrapped) or self._begins(job):
+            runner.start(job)
+        else:
+            self._running.discard(job)
+            self._end(job, barred(job))
+
+    def _begins(self, job: Job) -> bool:
+        """True if its code may begin, which it does then; else it is :func:`barred`."""
+        now, permits = self._clock(), (job.permit, job.key_permit)
+        good = self._term.fresh(now) and all(grip is None or grip.good(now) for grip in permits)
+        if not good or job.canceled or job.lost or job.recalled or job.stage is Stage.ENDED:
+            return False
+        if job.told is not Told.NOTHING or not job.claim():
+            return False
+        job.started = now
         report.started(job)
         if job.delivery.task.process_timeout is not None:
             job.deadline = deadline(job)
             self._deadlines.watch(job.deadline)
-        runner.start(job)
+        return True
 
     # -- ending --------------------------------------------------------------------------------
 
@@ -189,7 +198,7 @@ class Executor:
             return
         self._running.discard(job)
         now = self._clock()
-        if now - job.started > LONG:
+        if job.started and now - job.started > LONG:
             self.past.append(Ran(job.id, job.started, now))
         if job.progress is not None:
             self.reporter.last(job)
@@ -228,7 +237,7 @@ class Executor:
             job.told = why
         if job.started:
             self.runner(job.spec.kind).tell(job)
-        else:
+        elif job not in self._running:  # else it ends instead of its first step
             if job in (queue := self._ready[job.spec.kind]):
                 queue.remove(job)
             self._end(job, of_unstarted(why))
@@ -238,11 +247,6 @@ class Executor:
             for job in [job for job in queue if recall.means(job)]:
                 queue.remove(job)
                 self._end(job, HandBack(reason=recall.reason))
-
-
-def _barred(job: Job) -> AnyOutcome | None:
-    """What becomes of a job that must not start: the engine knows more than was told so far."""
-    if job.lost or job.stage is Stage.ENDED:
-        return None
-    # It is canceled, or the lease is stale and it may have been given to another worker by now.
-    return Canceled() if job.canceled else HandBack(reason="stale")
+        for job in self._running:
+            if not job.started and recall.means(job):
+                job.recalled = recall.reason  # as above

@@ -61,6 +61,7 @@ class Job:
     spared: float = 0.0  # seconds that its time stood still before
     heard: Told | None = None  # what it had been told by then
     entered: bool = False  # the handler's coroutine has begun
+    recalled: str = ""  # why it is to be handed back instead of its first step
     told: Told = Told.NOTHING
     noticed: bool = False  # a plain function has seen that it was told
     against: Told | None = None  # with middleware: why what its function returned does not stand

@@ -13,8 +13,8 @@ class Runner(Protocol):
     All methods are called on the handlers' loop, never block and never raise. Each job that was
     started is reported exactly once, on the handlers' loop, with its outcome (None: there is
     nothing to settle), and only after its code has truly ended: until then its slot and its
-    permits stay taken. The executor has set ``job.started`` before, watches the deadline, and
-    decides what may start.
+    permits stay taken. The executor decides what may begin, sets ``job.started`` then, and watches
+    the deadline: of coroutines when they ask, at their first step; of others before it starts them.
     """
 
     @property

@@ -18,7 +18,7 @@ from xqueue_core.around import Middleware
 from xqueue_core.context import Context
 from xqueue_core.task import AnyOutcome, Failed, RetryAt, Success, TimedOut
 from xqueue_core.worker.bodies import Bodies, FailedElsewhere, StoppedElsewhere
-from xqueue_core.worker.coroutines import Coroutines, Ended
+from xqueue_core.worker.coroutines import Begins, Coroutines, Ended
 from xqueue_core.worker.crossing import Pipe
 from xqueue_core.worker.host import Host, Latch
 from xqueue_core.worker.job import Job, Told
@@ -73,6 +73,7 @@ class Wrapped:
         middleware: Sequence[Middleware],
         host: Host,
         bodies: Bodies,
+        begins: Begins,
         ended: Ended,
         resume: Callable[[Job], None],
         runs: Runs | None = None,
@@ -84,7 +85,7 @@ class Wrapped:
         self._visits: dict[Job, Visit] = {}
         self._outside = 0  # jobs that have a place for their handlers, and do not use it
         layers = Layers(middleware, host, bodies, self._visit)
-        self._coroutines = Coroutines(0, host, bodies, self._ran, layers.enter, runs)
+        self._coroutines = Coroutines(0, host, bodies, begins, self._ran, layers.enter, runs)
 
     @property
     def free(self) -> int:
