@@ -106,13 +106,18 @@ class PermitStore:
         leases = {request.worker: request.lease for request in requests}
         asked = Asked(requests, by_key, leases, [Answer(Grant.DENIED)] * len(requests))
         todo, done = list(by_key), list[str]()
+        terms: Mapping[str, int] = {}
         with stated(done):
             for n in count():
                 if not todo:
                     break
                 await self.pause(n)
                 sight = await self._look(todo, asked)
-                if sight is not None:
+                if sight is not None and terms and sight.terms != terms:
+                    # A registration has ended between two rounds, and what was granted under it.
+                    todo, terms = list(by_key), {}
+                elif sight is not None:
+                    terms = sight.terms
                     left = await self._answer(asked, sight)
                     done += set(todo) - set(left)
                     todo = left

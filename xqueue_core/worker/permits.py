@@ -91,12 +91,14 @@ class PermitDesk:
 
         Each request is asked for until it is answered for good, or withdrawn.
         """
-        if self._semaphore is None:
+        if (semaphore := self._semaphore) is None:
             raise Unsupported("this backend has no semaphore")
         try:
-            answers = await self._semaphore.acquire(requests, wait)
-            if len(answers) != len(requests):
-                raise RuntimeError(f"{len(answers)} answers to {len(requests)} requests")
+            answers, lapsed = await self._asked(semaphore, requests, wait)
+            while lapsed:
+                # Dead meanwhile, and alive again by a renewal that did not name what this brought:
+                # others may have it by now. Asked again, the semaphore says what is still ours.
+                answers, lapsed = await self._asked(semaphore, requests, 0.0)
         except Unavailable:  # nothing has happened, and nothing will
             raise
         except BaseException:
@@ -107,6 +109,17 @@ class PermitDesk:
                 if answer.grant in FINAL:
                     self._over(request.id, request.key)
         return answers
+
+    async def _asked(
+        self, semaphore: Semaphore, requests: Sequence[Request], wait: float
+    ) -> tuple[Sequence[Answer], bool]:
+        """The answers, and whether some were granted in a spell that has ended since."""
+        spell = self._term.spell
+        answers = await semaphore.acquire(requests, wait)
+        if len(answers) != len(requests):
+            raise RuntimeError(f"{len(answers)} answers to {len(requests)} requests")
+        granted = any(answer.grant is Grant.GRANTED for answer in answers)
+        return answers, granted and self._term.spell != spell
 
     def granted(self, request: Request, token: int, lane: str) -> Grip:
         """A request was granted."""
@@ -178,10 +191,21 @@ class PermitDesk:
             else:
                 grip.yielding = True
             told(grip, keep)
+        spell = self._term.spell
         self._term.acknowledged(sent)
+        if self._term.spell != spell:
+            self._lose_unnamed(grips, told)
         took = self._tools.clock() - sent
         self._renewed_at, self._took = sent, min(took, self._options.patience)
         return renewed.versions
+
+    def _lose_unnamed(self, named: Sequence[Grip], told: Callable[[Grip, Keep], None]) -> None:
+        """A renewal has begun a new spell: what came while it was under way was granted before."""
+        known = set(named)
+        for grip in [one for one in self._held.values() if one not in known]:
+            grip.lost = True
+            self.release(grip)  # if it was granted after all, it serves others
+            told(grip, Keep.LOST)
 
     async def run(self, released: Callable[[Sequence[Permit]], None]) -> None:
         """Give permits back until cancelled; ``released`` hears of each batch."""
