@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from xqueue_core.calls import Beat, BeatReply, Held, Hold
 from xqueue_core.errors import BrokerError, BrokerGone, WorkerIdTaken
 from xqueue_core.worker.brokertime import BrokerTime
@@ -129,12 +131,22 @@ class Keeper:
             # In this order: the other side must not start, under the new term, what is lost.
             self._told(jobs, reply)
             now = self._tools.clock()
-            stale = not self._term.fresh(now)
+            if stale := not self._term.fresh(now):
+                self._lose_unnamed(jobs, reply)
             self._term.acknowledged(sent)
             if stale and self._term.fresh(now):
                 self._renewed()
             self._acknowledged(held, reply.held)
             return True
+
+    def _lose_unnamed(self, named: Sequence[Job], reply: BeatReply) -> None:
+        """The worker may have been dead: what came while this heartbeat was under way was leased
+        before, and others may have it by now. What is still held here is handed back."""
+        known = set(named)
+        late = [job for job in self._desk.active if job not in known and not job.lost]
+        if late:
+            lost = [Hold.LOST] * len(late)
+            self._told(late, msgspec.structs.replace(reply, held=lost))
 
     async def _pause(self, seconds: float) -> None:
         """Wait for so long, or until one is wanted."""

@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from support.fake_queue import FakeQueue
 from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, make_job
@@ -220,5 +222,30 @@ def test_maintenance_runs_when_it_is_wanted_and_survives_errors() -> None:
         assert gaps[1] == LONGEST
         assert gaps[2] < 0.1
         assert len(queue.calls) > 5
+
+    run(main())
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_what_comes_while_the_first_heartbeat_after_a_lease_is_under_way_is_lost(
+    stale: bool,
+) -> None:
+    async def main() -> None:
+        keeping = Keeping()
+        assert await keeping.keeper.beat()
+        await asyncio.sleep(OPTIONS.lease if stale else OPTIONS.heartbeat)
+        named, lost, late = (make_job(name) for name in ("named", "lost", "late"))
+        lost.lost = True
+        keeping.desk.take(named)
+        keeping.desk.take(lost)
+        keeping.told.clear()
+        keeping.queue.beats.clear()
+        beating = asyncio.create_task(keeping.keeper.beat())
+        while not keeping.queue.beats:
+            await asyncio.sleep(0)
+        keeping.desk.take(late)
+        assert await beating
+        told = [(names, reply.held) for names, reply in keeping.told]
+        assert told == [(["job:named"], [Hold.KEPT]), (["job:late"], [Hold.LOST])][: 1 + stale]
 
     run(main())
