@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xqueue_core.errors import BrokerError, Unavailable, Unsupported
+from xqueue_core.errors import BrokerError, Unavailable, Unknown, Unsupported
 from xqueue_core.permits import Answer, Grant, Keep, Permit, Renewed, Request
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.options import WorkerOptions
@@ -235,11 +235,28 @@ class PermitDesk:
         batch = self._returning[:500]
         try:
             await self._semaphore.release(batch)
+        except (Unavailable, Unknown) as error:
+            if not error.answered:
+                await self._backoff.wait()
+                return
         except Exception as error:
             if not isinstance(error, BrokerError):
                 logger.exception("releasing permits failed in an unexpected way")
-            await self._backoff.wait()
+        else:
+            self._backoff.reset()
+            del self._returning[: len(batch)]
+            released(batch)
             return
-        self._backoff.reset()
-        del self._returning[: len(batch)]
-        released(batch)
+        for permit in batch:  # to repeat the call will not help: the others go back
+            try:
+                await self._semaphore.release([permit])
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again later
+                if isinstance(error, Unavailable | Unknown) and not error.answered:
+                    await self._backoff.wait()
+                    return
+                text = "permit %s of %r cannot be given back: %s"
+                logger.error(text, permit.id, permit.key, error)
+                self._again.append((self._tools.clock() + AGAIN[-1], permit))
+            else:
+                released([permit])
+            self._returning.remove(permit)

@@ -1,4 +1,4 @@
-"""Permits that are granted before a worker's lease runs out, and answered after it."""
+"""Permits that come, or go, in a way that the semaphore does not expect."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from support.fake_semaphore import FakeSemaphore
 from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, request, settle_down
-from xqueue_core.permits import Answer, Grant, Keep, Renewed, Request
+from xqueue_core.errors import Refused
+from xqueue_core.permits import Answer, Grant, Keep, Permit, Renewed, Request
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.permits import PermitDesk
 
@@ -91,5 +94,47 @@ def test_an_answer_that_comes_while_that_renewal_is_under_way_is_not_relied_upon
         one.semaphore.opens = False
         await one.renew()  # it is not held any more
         assert one.semaphore.renewals[-1] == []
+
+    run(main())
+
+
+class Picky(FakeSemaphore):
+    """It refuses to take back permits of one key, until it is ``mended``."""
+
+    mended = False
+    error: Exception = Refused("of another type")
+
+    async def release(self, permits: Sequence[Permit]) -> None:
+        if not self.mended and any(one.key == "key:job:bad" for one in permits):
+            raise self.error
+        await super().release(permits)
+
+
+@pytest.mark.parametrize(
+    "error", [Refused("of another type"), RuntimeError("a bug")], ids=lambda one: type(one).__name__
+)
+def test_a_permit_that_cannot_be_given_back_keeps_no_other(error: Exception) -> None:
+    async def main() -> None:
+        semaphore = Picky(job=2)
+        semaphore.error = error
+        desk = PermitDesk(semaphore, "w~1", OPTIONS, tools())
+        told: list[Permit] = []
+        giving_back = asyncio.create_task(desk.run(told.extend))
+        bad, good = request("w~1:0", "key:job:bad"), request("w~1:1")
+        semaphore.holders["key:job:bad"] = {bad.id: "w~1"}
+        [answer] = await desk.acquire([good], 0.0)
+        desk.withdraw(bad)
+        desk.release(desk.granted(good, answer.token, "job"))
+        await settle_down()
+        assert not semaphore.holders["lane:job"]
+        assert [one.id for one in told] == [good.id]
+        assert semaphore.holders["key:job:bad"]
+        semaphore.mended = True
+        for _ in range(10):  # seconds
+            await asyncio.sleep(1.0)
+            await desk.renew([], lambda grip, keep: None)
+        await settle_down()
+        assert not semaphore.holders["key:job:bad"]
+        giving_back.cancel()
 
     run(main())
