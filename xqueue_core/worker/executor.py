@@ -153,6 +153,7 @@ class Executor:
             came=self._deadlines.rest,
             progress=self.reporter.report,
             look=look,
+            good=self._good,
         )
         return self.children
 
@@ -177,18 +178,27 @@ class Executor:
 
     def _begins(self, job: Job) -> bool:
         """True if its code may begin, which it does then; else it is :func:`barred`."""
-        now, permits = self._clock(), (job.permit, job.key_permit)
-        good = self._term.fresh(now) and all(grip is None or grip.good(now) for grip in permits)
-        if not good or job.canceled or job.lost or job.recalled or job.stage is Stage.ENDED:
+        if (
+            not self._good(job)
+            or job.canceled
+            or job.lost
+            or job.recalled
+            or job.stage is Stage.ENDED
+        ):
             return False
         if job.told is not Told.NOTHING or not job.claim():
             return False
-        job.started = now
+        job.started = self._clock()
         report.started(job)
         if job.delivery.task.process_timeout is not None:
             job.deadline = deadline(job)
             self._deadlines.watch(job.deadline)
         return True
+
+    def _good(self, job: Job) -> bool:
+        """True if neither its lease nor its permits may have run out."""
+        now, permits = self._clock(), (job.permit, job.key_permit)
+        return self._term.fresh(now) and all(grip is None or grip.good(now) for grip in permits)
 
     # -- ending --------------------------------------------------------------------------------
 

@@ -260,6 +260,16 @@ def test_a_job_whose_idle_child_dies_goes_to_the_next() -> None:
     assert bench.room() == 1
 
 
+def test_a_job_whose_lease_ran_out_while_it_waited_for_a_child_is_not_sent() -> None:
+    bench = Bench()
+    stale, fresh = bench.start("stale"), bench.start("fresh")
+    bench.pool.good = lambda job: job is not stale
+    [child] = bench.ready()
+    assert bench.ends() == [End(stale, sent=False)]
+    assert child.job is fresh
+    assert [type(one) for one in bench.process(child).sent] == [Run]
+
+
 def test_a_waiting_job_can_be_told_too() -> None:
     bench = Bench()
     job = bench.start()

@@ -54,6 +54,7 @@ class Children:
         came: takes each job whose handler has returned, and when, by the steady clock.
         progress: takes a job's progress; from any thread.
         look: called when there is more room.
+        good: True while a job may begin, by its lease and permits; from any thread.
 
     Raises:
         ConfigError: a child would not find the app.
@@ -71,6 +72,7 @@ class Children:
         came: Callable[[Job, float], None],
         progress: Callable[[Job, Progress], None],
         look: Callable[[], None],
+        good: Callable[[Job], bool] = lambda job: True,
     ) -> None:
         self._clock = tools.clock
         self._random = tools.random.random
@@ -91,7 +93,8 @@ class Children:
 
         def pool(spawn: Callable[[], Child]) -> Pool:
             most, per_child = options.children, options.tasks_per_child
-            made = Pool(most, per_child, spawn, tools.clock, self._tell, self._reported)
+            clock, tell = tools.clock, self._tell
+            made = Pool(most, per_child, spawn, clock, tell, self._reported, good)
             made.fault = self._fault  # of the one before: tasks go back until a child is ready
             return made
 

@@ -63,6 +63,7 @@ class Pool:
         spawn: starts a child, which has been told its app. Raises OSError.
         tell: takes what the handlers' side must know.
         progress: takes a job's progress.
+        good: True while a job may begin, by its lease and permits; asked as it is sent.
     """
 
     most: int
@@ -71,6 +72,7 @@ class Pool:
     clock: Callable[[], float]
     tell: Callable[[Note], None]
     progress: Callable[[Job, Progress], None]
+    good: Callable[[Job], bool] = lambda job: True
     children: set[Child] = field(default_factory=set)
     waiting: deque[tuple[Job, bytes]] = field(default_factory=deque)
     closed: bool = False
@@ -228,9 +230,14 @@ class Pool:
             self._serve()
 
     def _serve(self) -> None:
-        idle = iter([child for child in self.children if child.at is At.IDLE])
-        while self.waiting and (child := next(idle, None)) is not None:
-            child.job, order = self.waiting.popleft()
+        idle = [child for child in self.children if child.at is At.IDLE]
+        while self.waiting and idle:
+            job, order = self.waiting.popleft()
+            if not self.good(job):  # it has waited for this child, perhaps for long
+                self.tell(End(job, sent=False))
+                continue
+            child = idle.pop(0)
+            child.job = job
             child.began, child.outcome = False, None
             self._go(child, At.BUSY)
             with self.alone(child):
