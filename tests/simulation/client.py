@@ -55,6 +55,7 @@ class Client:
         self._queue, self._semaphore = faces.queue, faces.semaphore
         self.limiting = asyncio.Lock()
         self._resumes: dict[str, int] = {}  # of each lane
+        self._resuming: dict[str, int] = {}  # how many are under way
 
     async def _sure(self, name: str, make: Callable[[], Awaitable[Any]]) -> tuple[Any, int]:
         """The answer, and how many times it was asked for before."""
@@ -163,7 +164,8 @@ class Client:
     async def _pause(self, move: Move) -> None:
         lane, before = move.how["lane"], self._resumes.copy()
         await self._control(Pause(lane=lane))
-        if self._resumes == before:  # else nobody knows which came last
+        # Else nobody knows which came last.
+        if self._resumes == before and not self._resuming.get(lane):
             self._story.note(LanePaused(at=self._loop.now, lane=lane))
 
     async def _resume(self, move: Move) -> None:
@@ -173,7 +175,9 @@ class Client:
         """Undo a pause."""
         self._resumes[lane] = self._resumes.get(lane, 0) + 1
         self._story.note(LaneResumed(at=self._loop.now, lane=lane))
+        self._resuming[lane] = self._resuming.get(lane, 0) + 1
         await self._control(Resume(lane=lane))
+        self._resuming[lane] -= 1
 
     async def _limit(self, move: Move) -> None:
         key, limit = move.how["key"], move.how["limit"]
