@@ -50,6 +50,7 @@ class Broker:
         #: Of each worker, when heartbeats that were carried out began, and when they ended.
         self.extended: dict[str, list[float]] = {}
         self.acknowledged: dict[str, list[float]] = {}
+        self.heard: dict[str, list[tuple[float, float]]] = {}  # sent, and the reply received
         self.retries: dict[tuple[str, int], float] = {}  # delivery -> delay asked for
         self.untold: dict[tuple[str, int], float] = {}  # delivery -> when its settle last failed
         self.granted: set[str] = set()  # requests

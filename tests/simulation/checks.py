@@ -214,9 +214,12 @@ def outages(world: World) -> list[str]:
 def stale(world: World) -> list[str]:
     """Nothing starts but under a heartbeat that was sent within the lease less its margin (P1.3).
 
-    A pause between the look at the lease and the first instruction is nobody's fault.
+    A pause between the look at the lease and the first instruction is nobody's fault: in a
+    thread, for a coroutine looks and begins in one step. Nor does anything start that the broker
+    has declared lost before it took a heartbeat of this worker.
     """
     found = []
+    lost = {(event.id, event.delivery): event.at - WALL for event in world.log if _lost(event)}
     woken = {one.name: one.woken for one in (*world.left, *world.processes)}
     for start in world.story.events:
         if not isinstance(start, Started):
@@ -224,7 +227,15 @@ def stale(world: World) -> list[str]:
         beats = world.broker.extended.get(start.worker, [])
         last = bisect_right(beats, start.at)  # what is acknowledged may start it at once
         age = start.at - beats[last - 1] if last else math.inf
-        asleep = any(0 <= start.at - at < WAKING for at in woken[start.worker])
+        threaded = world.jobs[start.id].task.lane == "p"
+        asleep = threaded and any(0 <= start.at - at < WAKING for at in woken[start.worker])
+        since = lost.get((start.id, start.token), math.inf)
+        heard = world.broker.heard.get(start.worker, [])
+        if any(since < sent and at < start.at for sent, at in heard) and not asleep:
+            found.append(
+                f"G3: {start.id} started on {start.worker} {start.at - since:.3f} s after it was "
+                "lost, and a heartbeat was sent and answered since"
+            )
         if age > LEASE - MARGIN + WAKING and not asleep:
             found.append(f"G3: {start.id} started on {start.worker} with a lease {age:.3f} s old")
     return found

@@ -91,7 +91,9 @@ class SimQueue(TaskQueue):
         return answer
 
     async def extend(self, beat: Beat, held: Sequence[Held]) -> BeatReply:
+        sent = self._broker.loop.now
         reply: BeatReply = await self._net.call("extend", partial(self._extend, beat, held))
+        self._broker.heard.setdefault(beat.worker, []).append((sent, self._broker.loop.now))
         self._process.told.hear(reply)
         return reply
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING
 
-from simulation.plan import Move, another
+from simulation.plan import BLOCKED, Move, another
 from simulation.process import Process
 from support.history.events import (
     Continued,
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Faults that every schedule has at least.
 ENOUGH = 5
-#: Longest time a handler blocks its loop (seconds): cancels must still be told in time.
-BLOCKED = 0.8
 #: How long the broker needs to come back (seconds).
 REBOOT = 0.5
 #: How soon what runs is counted again after the semaphore lost its permit (seconds), and how
@@ -100,14 +98,7 @@ class Fate:
             self._loop.release(strand)
 
     async def _block(self, move: Move, process: Process) -> None:
-        self._loop.hold(process.handler_strand)
-        seconds = min(move.lasts, BLOCKED)
-        await asyncio.sleep(seconds / 2)
-        process.watch(blocked=True)
-        await asyncio.sleep(seconds / 2)
-        process.woken.append(self._loop.now)
-        self._loop.release(process.handler_strand)
-        process.watch(blocked=False)
+        await process.block(min(move.lasts, BLOCKED))
 
     async def _partition(self, move: Move, process: Process) -> None:
         if process.net.weather:

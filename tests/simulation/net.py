@@ -22,6 +22,10 @@ DEADLINE = 0.6
 #: Longest way of a call, or of its reply, in fair weather (seconds).
 WAY = 0.004
 
+#: Longest way of a slow reply (seconds), and of one to a call that waits so much more: beyond a
+#: lease, now and then.
+SLOW = 0.5
+
 #: What may strike a single call.
 FATES = ("lost", "unanswered", "late", "twice", "slow")
 
@@ -93,7 +97,7 @@ class Net:
             await asyncio.sleep(DEADLINE)
             raise (Unavailable if self._draw() < 0.5 else Unknown)(f"{name}: no answer")
         if self._embedded:
-            return await self._here(name, make, fate)
+            return await self._here(name, make, fate, wait)
         return await _Sent(self, name, make, at_once or make, fate).reply(wait)
 
     def _fate(self, name: str) -> str:
@@ -105,19 +109,24 @@ class Net:
         if not fate and name not in PERMITS:
             fate = self.severed
         if fate:
-            self._trouble = self._loop.now
-            if name in PERMITS:
-                self._lost = self._loop.now
+            self.late(name)
             self._broker.story.say(self._strand.name, "call", f"{name}: {fate}")
         return fate
 
-    async def _here(self, name: str, make: Make, fate: str) -> Any:
+    def late(self, name: str) -> None:
+        """Something goes wrong with a call, or has just come to its end."""
+        self._trouble = self._loop.now
+        if name in PERMITS:
+            self._lost = self._loop.now
+
+    async def _here(self, name: str, make: Make, fate: str, wait: float) -> Any:
         await asyncio.sleep(WAY * self._draw())
         result = await make()
         if fate == "twice":
             result = await make()
         elif fate == "slow":
-            await asyncio.sleep(0.5 * self._draw())
+            await asyncio.sleep((SLOW + wait) * self._draw())
+            self.late(name)
         elif fate:
             raise Unknown(f"{name}: no answer")
         return result
@@ -126,7 +135,18 @@ class Net:
 class _Sent:
     """A call that is carried out in the broker, whatever becomes of its sender."""
 
-    __slots__ = ("_at_once", "_call", "_draw", "_fate", "_loop", "_make", "_name", "_net", "_reply")
+    __slots__ = (
+        "_at_once",
+        "_call",
+        "_draw",
+        "_fate",
+        "_loop",
+        "_make",
+        "_name",
+        "_net",
+        "_reply",
+        "_wait",
+    )
 
     def __init__(self, net: Net, name: str, make: Make, at_once: Make, fate: str) -> None:
         self._net = net
@@ -137,11 +157,12 @@ class _Sent:
         self._at_once = at_once
         self._fate = fate
         self._call: asyncio.Task[Any] | None = None
+        self._wait = 0.0
         self._reply: asyncio.Future[Any] = self._loop.create_future()
 
     async def reply(self, wait: float) -> Any:
         """Send it, and wait for the reply until the deadline."""
-        there = self._net._broker.strand.context
+        there, self._wait = self._net._broker.strand.context, wait
         ends = self._loop.call_later(wait + DEADLINE, self._expire)
         way = WAY * self._draw()
         if self._fate == "late":
@@ -185,12 +206,14 @@ class _Sent:
         if self._fate == "unanswered":
             self._expire()
             return
-        way = WAY * self._draw() if self._fate != "slow" else 0.5 * self._draw()
+        way = WAY * self._draw() if self._fate != "slow" else (SLOW + self._wait) * self._draw()
         self._loop.call_later(way, self._answer, call)
 
     def _answer(self, call: asyncio.Task[Any]) -> None:
         if self._reply.done():
             return
+        if self._fate == "slow":
+            self._net.late(self._name)
         if (error := call.exception()) is not None:
             self._reply.set_exception(error)
         else:

@@ -12,6 +12,8 @@ from xqueue_core.task import Task
 
 #: Lanes, one type each, and the limit each declares. "k" has keys; "p" is a plain function.
 LANES: dict[str, int | None] = {"a": None, "b": 2, "k": None, "p": None}
+#: Longest time a handler blocks its loop (seconds): cancels must still be told in time.
+BLOCKED = 0.8
 #: Seconds in which tasks are submitted and faults begin; then everything heals.
 SUBMITTING, FAULTS = 5.0, 8.0
 
@@ -30,6 +32,7 @@ class Job:
     poison: bool = False  # it kills its worker
     lingers: float = 0.0  # seconds it goes on after it was told to end
     twin: bool = False  # another has the same unique key
+    blocks: float = 0.0  # seconds for which its first step blocks the handlers' loop
 
     @property
     def id(self) -> str:
@@ -75,7 +78,7 @@ def plan(seed: int) -> Plan:
     waves = [0.0, random.uniform(0.3, SUBMITTING), random.uniform(0.3, SUBMITTING)]
     jobs = _jobs(random, waves)
     crowd = Crowd(seed)
-    jobs = crowd.jobs(jobs)
+    jobs = _blocking(seed, crowd.jobs(jobs))
     return Plan(
         seed,
         workers,
@@ -154,6 +157,22 @@ def _job(random: Random, lane: str, number: int, waves: list[float]) -> Job:
         random.choice(("raise", "raise", "retry", "reject")),
         lingers=random.choice((0.0, 0.0, 0.0, random.uniform(0.01, 0.5))),
     )
+
+
+def _blocking(seed: int, jobs: list[Job]) -> list[Job]:
+    """In one schedule of four a few coroutines block their loop, with others beside them.
+
+    It draws for itself, so that all other schedules stay what they are.
+    """
+    random = Random(f"blocking/{seed}")
+    if random.random() >= 1 / 4:
+        return jobs
+    ours = [job.id for job in jobs if job.task.lane != "p" and not (job.twin or job.poison)]
+    chosen = set(random.sample(ours, min(len(ours), random.randint(1, 4))))
+    return [
+        replace(job, blocks=random.uniform(0.2, BLOCKED)) if job.id in chosen else job
+        for job in jobs
+    ]
 
 
 # -- faults ----------------------------------------------------------------------------------------

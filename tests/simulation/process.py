@@ -185,8 +185,17 @@ class Process:
         late = type(one.outcome) is RetryAt and one.outcome.failure.reason == "process_timeout"
         return ends and late and (one.id, one.token) in self.running
 
-    def watch(self, *, blocked: bool) -> None:
-        """The watch has noticed that the handlers' loop is blocked, or is not any more."""
+    async def block(self, seconds: float) -> None:
+        """Its handlers' loop is blocked for so long, which is noticed after half of that."""
+        self.loop.hold(self.handler_strand)
+        await asyncio.sleep(seconds / 2)
+        self._watch(blocked=True)
+        await asyncio.sleep(seconds / 2)
+        self.woken.append(self.loop.now)
+        self.loop.release(self.handler_strand)
+        self._watch(blocked=False)
+
+    def _watch(self, *, blocked: bool) -> None:
         self._blocked = blocked
         if not self.dead and self.parts is not None:
             self.loop.call_soon(self._watched, context=self.engine_strand.context)
@@ -218,6 +227,8 @@ class Process:
                 await asyncio.sleep(0.01)
                 self.poisoned = True
                 self.crash("poison")
+            if job.blocks:
+                self.loop.spawn(self.loop.home, self.block(job.blocks))
             await asyncio.sleep(job.takes)
             self._fail(ctx)
             how = "returned"

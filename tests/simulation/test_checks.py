@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulation.broker import WALL
-from simulation.checks import outages, unaware
+from simulation.checks import outages, stale, unaware
 from simulation.fate import uncounted
 from simulation.outcomes import LAST, recorded
 from support.history.events import AnyEvent, Ended, LimitSet, OutageBegan, OutageEnded, Started
@@ -92,7 +92,7 @@ def complaints(*, untold: float | None, reason: str = "left", stopping: bool = T
         processes=[SimpleNamespace(name="w1", stopping=stopping)],
         broker=SimpleNamespace(untold=failed),
     )
-    story: Any = SimpleNamespace(runs=[run])
+    story: Any = SimpleNamespace(runs=[run], handed_back={})
     return recorded(world, story)
 
 
@@ -134,6 +134,41 @@ def test_nothing_is_lost_soon_after_an_outage_not_even_for_the_last_time(
 
     assert early(13.5)
     assert not early(15.1)
+
+
+def starts_stale(
+    lane: str, *, beat: float, woken: float = 0.0, lost: float | None = None, heard: float = 0.0
+) -> bool:
+    """It starts at 10.0; its worker's heartbeat was carried out at ``beat``, and answered."""
+    log = []
+    if lost is not None:
+        log.append(Event("x:1", 1, EventName.LOST, State.PENDING, WALL + lost, lane, 0, 1))
+    broker = SimpleNamespace(extended={"w1": [beat]}, heard={"w1": [(heard - 0.1, heard)]})
+    worker = SimpleNamespace(name="w1", woken=[woken])
+    started = Started(at=10.0, id="x:1", attempt=1, token=1, worker="w1", lane=lane)
+    world: Any = SimpleNamespace(
+        log=log,
+        broker=broker,
+        left=[],
+        processes=[worker],
+        story=SimpleNamespace(events=[started]),
+        jobs={"x:1": SimpleNamespace(task=Task(id="x:1", lane=lane))},
+    )
+    return bool(stale(world))
+
+
+def test_a_coroutine_looks_at_its_lease_at_its_first_step_and_a_thread_before_it() -> None:
+    assert not starts_stale("a", beat=9.0)
+    assert starts_stale("a", beat=8.0)
+    assert starts_stale("a", beat=8.0, woken=9.995)
+    assert not starts_stale("p", beat=8.0, woken=9.995)
+
+
+def test_nothing_starts_that_was_lost_before_a_heartbeat() -> None:
+    assert starts_stale("a", beat=9.7, lost=9.5, heard=9.8)
+    assert not starts_stale("a", beat=9.7, lost=9.5, heard=9.55)  # it was sent before that
+    assert not starts_stale("a", beat=9.7, lost=9.5, heard=10.1)
+    assert not starts_stale("a", beat=9.7)
 
 
 def uncounted_by(*, held: int = 0, troubled: bool = False) -> bool:
