@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ class Process:
         self.loop = world.loop
         self.engine_strand = Strand(name, self)
         self.handler_strand = Strand(f"{name}/h", self)
+        self.thread_strand = Strand(f"{name}/t", self)  # all threads of plain functions
         self.dead = False
         self.stopping = False
         self.poisoned = False  # the poison killed it
@@ -79,9 +81,9 @@ class Process:
         self.parts: parts.Parts | None = None
 
     @property
-    def strands(self) -> tuple[Strand, Strand]:
-        """The engine's and the handlers'."""
-        return self.engine_strand, self.handler_strand
+    def strands(self) -> tuple[Strand, ...]:
+        """All of it."""
+        return self.engine_strand, self.handler_strand, self.thread_strand
 
     # -- its life --------------------------------------------------------------------------------
 
@@ -107,7 +109,12 @@ class Process:
         )
         schedules = self._schedule(self.engine_strand), self._schedule(self.handler_strand)
         self.parts = parts.assemble(
-            self.name, (pair[0], pair[1]), tools, self.strands, schedules, self._threads
+            self.name,
+            (pair[0], pair[1]),
+            tools,
+            (self.engine_strand, self.handler_strand),
+            schedules,
+            self._threads,
         )
         world.tampered(self.parts)
         self.task = self.loop.spawn(self.engine_strand, self.parts.life.run())
@@ -127,7 +134,8 @@ class Process:
         executor: Any = getattr(ended, "__self__")  # noqa: B009 - a bound method's
         return SimThreads(
             parts.OPTIONS.threads,
-            self.loop.call_later,
+            partial(self.loop.call_later, context=self.thread_strand.context),
+            self._schedule(self.handler_strand),
             executor._bodies,
             self._begun,
             self._told,

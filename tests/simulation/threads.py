@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from xqueue_core.context import Context
@@ -16,7 +17,8 @@ class SimThreads:
 
     Args:
         most: how many may run at once.
-        later: calls on the handlers' loop, in so many seconds.
+        later: calls in a thread, in so many seconds.
+        soon: calls on the handlers' loop.
         bodies: makes contexts and outcomes.
         begun: told of each start; answers how long the function takes.
         told: told of each that is to end.
@@ -27,6 +29,7 @@ class SimThreads:
         self,
         most: int,
         later: Callable[..., Any],
+        soon: Callable[[Callable[[], None]], Any],
         bodies: Bodies,
         begun: Callable[[Context], float],
         told: Callable[[Context], None],
@@ -34,6 +37,7 @@ class SimThreads:
     ) -> None:
         self.free = most
         self._later = later
+        self._soon = soon
         self._bodies = bodies
         self._begun = begun
         self._told = told
@@ -53,7 +57,8 @@ class SimThreads:
 
     def _begin(self, job: Job) -> None:
         if job.stage is Stage.ENDED:
-            self._end(job, self._bodies.raised(job, asyncio.CancelledError()))
+            outcome = self._bodies.raised(job, asyncio.CancelledError())
+            self._soon(partial(self._end, job, outcome))
             return
         self._later(self._begun(self._bodies.context(job)), self._finish, job)
 
@@ -63,7 +68,7 @@ class SimThreads:
             outcome = self._bodies.returned(job, self._bodies.call(job))
         except BaseException as error:  # as the thread's own loop does
             outcome = self._bodies.raised(job, error)
-        self._end(job, outcome)
+        self._soon(partial(self._end, job, outcome))
 
     def _end(self, job: Job, outcome: Any) -> None:
         self.free += 1
