@@ -23,6 +23,12 @@ logger = logging.getLogger("xqueue.worker")
 
 #: Most outcomes in one call.
 BATCH = 500
+#: Bytes of results in one call, if it has more than one: each call has its time, and one that never
+#: ends within it would be repeated for ever.
+BATCH_BYTES = 4 * 1024 * 1024
+#: A batch of more bytes than this is sent again in halves when it got no answer: maybe it is too
+#: large for a slow line.
+PIECE = 256 * 1024
 #: Bytes of results that may wait; beyond it nothing is fetched.
 BYTES = 64 * 1024 * 1024
 #: How often an outcome is sent alone before another is tried in its place: a refusal may pass.
@@ -52,10 +58,11 @@ class Settler:
     ``settled`` is called with each job and its verdict. ``full`` is the brake: while it is
     True nothing should be fetched, so that memory stays bounded however long the broker is away.
 
-    While the broker is away everything is kept and repeated. A call that fails in any other way
-    is the fault of an outcome in it: the batch is sent again in halves, until the faulty ones
-    are alone. They are repeated beside the others; then a plain failure is tried in their place.
-    What the backend does not take even so is kept until the worker ends, and then handed back.
+    While the broker is away everything is kept and repeated, large batches in halves. A call that
+    fails in any other way is the fault of an outcome in it: the batch is sent again in halves,
+    until the faulty ones are alone. They are repeated beside the others; then a plain failure is
+    tried in their place. What the backend does not take even so is kept until the worker ends, and
+    then handed back.
     """
 
     def __init__(
@@ -84,8 +91,7 @@ class Settler:
     def add(self, job: Job, outcome: AnyOutcome) -> None:
         """Record this outcome."""
         self._waiting.append((job, outcome))
-        if type(outcome) is Success:
-            self._bytes += len(outcome.result)
+        self._bytes += _size(outcome)
         self._wake.set()
 
     @property
@@ -148,13 +154,23 @@ class Settler:
         """Everything that waits or is under way."""
         while self._waiting or self._under_way:
             if not self._under_way:
-                count = min(BATCH, len(self._waiting))
-                self._under_way.append([self._waiting.popleft() for _ in range(count)])
+                self._under_way.append(self._batch())
             await self._settle(self._under_way[0])
         if not self._doubtful:
             self._odd.reset()
         elif self._pause is None:
             self._pause = asyncio.create_task(self._odd.wait())
+
+    def _batch(self) -> list[Entry]:
+        """The first that wait, as many as one call may have."""
+        batch: list[Entry] = []
+        left = BATCH_BYTES
+        while self._waiting and len(batch) < BATCH:
+            left -= _size(self._waiting[0][1])
+            if left < 0 and batch:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
 
     async def _settle(self, batch: list[Entry]) -> None:
         """Send the first batch under way, and take it from there unless it must be repeated."""
@@ -174,6 +190,8 @@ class Settler:
                 self._doubtful.append((batch[0][0], original))
             if await self._away.wait() == 1:
                 logger.warning("outcomes cannot be recorded now, they are kept: %s", error)
+            if len(batch) > 1 and sum(_size(outcome) for _, outcome in batch) > PIECE:
+                self._halve(batch)
         except Exception as error:
             if len(batch) > 1 or batch[0][0] not in self._faults:
                 logger.exception("recording %d outcomes failed unexpectedly", len(batch))
@@ -202,16 +220,20 @@ class Settler:
         if self._faults:
             self._faults.pop(job, None)
             original = self._replaced.pop(job, outcome)
-        if type(original) is Success:
-            self._bytes -= len(original.result)
+        self._bytes -= _size(original)
         self._settled(job, outcome, verdict)
 
     def _split(self, batch: list[Entry], error: Exception) -> None:
         """The call failed for good: find whose fault it was."""
-        self._under_way.popleft()
-        if len(batch) == 1:
+        if len(batch) > 1:
+            self._halve(batch)
+        else:
+            self._under_way.popleft()
             self._doubt(batch[0], error)
-            return
+
+    def _halve(self, batch: list[Entry]) -> None:
+        """Send the first batch under way as two."""
+        self._under_way.popleft()
         middle = len(batch) // 2
         self._under_way.appendleft(batch[middle:])
         self._under_way.appendleft(batch[:middle])
@@ -244,6 +266,11 @@ class Settler:
         if not fault.spent:
             fault.spent = True
             self.gave_up()
+
+
+def _size(outcome: AnyOutcome) -> int:
+    """Bytes of its result: all else is small."""
+    return len(outcome.result) if type(outcome) is Success else 0
 
 
 def _reason(error: Exception) -> str:

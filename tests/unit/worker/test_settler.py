@@ -15,7 +15,7 @@ from xqueue_core.calls import Settle, Settled
 from xqueue_core.errors import Refused, Unavailable, Unknown
 from xqueue_core.task import AnyOutcome, Canceled, Failed, Failure, HandBack, RetryAt, Success
 from xqueue_core.worker.job import Job
-from xqueue_core.worker.settler import BATCH, BYTES, Settler
+from xqueue_core.worker.settler import BATCH, BATCH_BYTES, BYTES, Settler
 
 
 class Settling:
@@ -65,6 +65,57 @@ def test_batches_are_bounded() -> None:
         one.add(*(str(n) for n in range(BATCH + 1)))
         await settle_down()
         assert one.sizes() == [BATCH, 1]
+
+    run(main())
+
+
+def test_batches_are_bounded_by_bytes_too() -> None:
+    async def main() -> None:
+        one = Settling(10_000)
+        half, over = b"x" * (BATCH_BYTES // 2), b"x" * (BATCH_BYTES + 1)
+        for result in (half, half, b"", b"x", over, over, half):
+            one.settler.add(make_job(), Success(result))
+        await settle_down()
+        assert one.sizes() == [3, 1, 1, 1, 1]
+        assert one.settler._bytes == 0
+
+    run(main())
+
+
+class Slow(FakeQueue):
+    """Carries so many bytes of results in the time of a call; its answer is lost if more come."""
+
+    most = 600_000
+
+    async def settle(self, outcomes: Sequence[Settle]) -> list[Settled]:
+        """As the base."""
+        results = [one.outcome.result for one in outcomes if isinstance(one.outcome, Success)]
+        self.lose["settle"] = deque()
+        if sum(map(len, results)) > self.most:
+            self.lose["settle"].append(Unknown("no answer in time"))
+        return await super().settle(outcomes)
+
+
+def test_what_no_call_carries_at_once_is_recorded_piece_by_piece() -> None:
+    async def main() -> None:
+        one = Settling(queue=Slow())
+        names = [str(n) for n in range(20)]
+        for name in names:
+            one.settler.add(make_job(name), Success(b"x" * 500_000))
+        await asyncio.sleep(60)
+        assert sorted(name for name, _, _ in one.told) == sorted(f"job:{name}" for name in names)
+        assert one.settler.idle
+
+    run(main())
+
+
+def test_small_outcomes_stay_together_through_an_outage() -> None:
+    async def main() -> None:
+        one = Settling()
+        one.queue.fail["settle"] = deque([Unavailable("away")] * 20)
+        one.add(*(str(n) for n in range(100)))
+        await asyncio.sleep(60)
+        assert set(one.sizes()) == {100}
 
     run(main())
 
