@@ -16,6 +16,9 @@ from xqueue_core.task import (
     TimedOut,
 )
 
+#: Bytes of id, token and kind, and of what the protocol says of each.
+_BESIDE = 100
+
 _encode = msgspec.msgpack.Encoder().encode
 
 #: Id, token, kind, what that kind has, and bytes that nobody reads there.
@@ -41,6 +44,11 @@ def arguments(one: Settle) -> Arguments:
             return one.id, one.token, "canceled", outcome.reason, b""
         case Parked():
             return one.id, one.token, "parked", b"", b""
+
+
+def size(one: Arguments) -> int:
+    """Bytes of these arguments, about."""
+    return len(one[3]) + len(one[4]) + _BESIDE
 
 
 def _failed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,12 +26,13 @@ from xqueue_core.calls import (
     Verdict,
     Want,
 )
-from xqueue_core.errors import Refused, Unavailable, Unknown, WorkerIdTaken
+from xqueue_core.errors import BrokerError, Refused, Unavailable, Unknown, WorkerIdTaken
 from xqueue_core.task import Task
 from xqueue_redis.connection import RUN_ID
 from xqueue_redis.controlling import Controller
 from xqueue_redis.leasing import Leaser
-from xqueue_redis.outcomes import arguments
+from xqueue_redis.outcomes import arguments, size
+from xqueue_redis.portions import portions
 from xqueue_redis.putting import Putter
 from xqueue_redis.upkeep import LONGEST, Upkeep
 
@@ -92,9 +93,16 @@ class RedisQueue(TaskQueue):
     async def settle(self, outcomes: Sequence[Settle]) -> Sequence[Settled]:
         """See :meth:`xqueue_core.abc.TaskQueue.settle`."""
         answers: list[Settled] = []
-        for part in _portions(outcomes):
-            given = [argument for one in part for argument in arguments(one)]
-            codes = await self._run("settle", *given, begun=bool(answers))
+        for part in portions(map(arguments, outcomes), PORTION, size):
+            given = [argument for one in part for argument in one]
+            try:
+                codes = await self._link.run("settle", *given)
+            except BrokerError:
+                if not answers:
+                    raise
+                # What was applied need not be sent again over a slow line. Of the rest, which is,
+                # this portion is the first, so that what it fails of is raised then.
+                return answers + [Settled.UNKNOWN] * (len(outcomes) - len(answers))
             answers += [_SETTLED[code] for code in codes]
         return answers
 
@@ -188,11 +196,6 @@ class RedisQueue(TaskQueue):
             if begun:
                 raise Unknown(f"a part of it was carried out, then: {error}") from error
             raise
-
-
-def _portions(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for n in range(0, len(items), PORTION):
-        yield items[n : n + PORTION]
 
 
 def _tell_of_death(worker: str, lease: float, held: int) -> None:
