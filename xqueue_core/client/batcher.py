@@ -68,6 +68,8 @@ class Batcher(Generic[T, R]):
     Args:
         flush: sends one batch; called again only when it has returned.
         size: most items in a batch.
+        weigh: what an item weighs.
+        load: most that the items of a batch weigh, if there is more than one.
         capacity: most items that wait; beyond it :meth:`add` waits for room (the brake).
         closed: what callers are told of their item who wait at the close, or come later: an
             error, or the answer if it is known by then.
@@ -79,12 +81,16 @@ class Batcher(Generic[T, R]):
         *,
         closed: Callable[[T], R | Exception],
         size: int = 500,
+        weigh: Callable[[T], int] | None = None,
+        load: int = 0,
         capacity: int = 10_000,
     ) -> None:
         self._flush = flush
         self._closed = closed
         self._over = False
         self._size = size
+        self._weigh = weigh
+        self._load = load
         self._capacity = capacity
         self._waiting: deque[_Entry[T, R]] = deque()
         self._room: deque[asyncio.Future[None]] = deque()
@@ -196,10 +202,16 @@ class Batcher(Generic[T, R]):
 
     def _take(self) -> list[_Entry[T, R]]:
         batch: list[_Entry[T, R]] = []
+        left = self._load
         while self._waiting and len(batch) < self._size:
-            entry = self._waiting.popleft()
+            entry = self._waiting[0]
             if not _gone(entry[1]):  # it may be cancelled while it waited
+                if self._weigh is not None:
+                    left -= self._weigh(entry[0])
+                    if left < 0 and batch:
+                        break
                 batch.append(entry)
+            self._waiting.popleft()
         if self._room:
             self._offer_room(self._capacity - len(self._waiting))
         return batch

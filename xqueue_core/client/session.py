@@ -34,6 +34,10 @@ logger = logging.getLogger("xqueue")
 #: Longest wait for a connection to close (seconds).
 CLOSING = 5.0
 
+#: Bytes of payloads in one put, if it has more than one task: it is repeated as a whole, and has to
+#: end within its time over a slow line, too.
+BATCH_BYTES = 1024 * 1024
+
 LEFT_OPEN = (
     "an event loop was closed while a connection of an XQueue app was open on it: close it before, "
     "by `async with app:` or `await app.aclose()`"
@@ -61,6 +65,8 @@ class Session:
         self._batcher: Batcher[Submission, Accepted] = Batcher(
             Sender(self.connection, retrying).flush,
             closed=lambda one: one.given_up(closed()),
+            weigh=lambda one: len(one.task.payload),
+            load=BATCH_BYTES,
         )
         self.watcher = Watcher(self.connection, retrying)
 

@@ -68,6 +68,14 @@ async def test_items_gather_while_a_call_is_under_way() -> None:
     assert broker.batches == [[1], [2, 3, 4], [5, 6]]
 
 
+async def test_a_batch_is_bounded_by_weight_too() -> None:
+    broker = Broker()
+    batcher = Batcher(broker.flush, closed=lost, weigh=lambda item: item, load=10)
+    items = [0, 4, 6, 1, 11, 12, 0, 10]
+    assert await batcher.add_many(items) == [-item for item in items]
+    assert broker.batches == [[0, 4, 6], [1], [11], [12], [0, 10]]
+
+
 async def test_many_items_are_answered_in_their_order() -> None:
     batcher = Batcher(Broker().flush, closed=lost, size=7)
     outcomes = await batcher.add_many(range(20))

@@ -14,7 +14,7 @@ import pytest
 from support.client_fakes import Clock, FakeBroker, until
 from xqueue_core.calls import Accepted, AnyCommand, Cancel, Put, Verdict
 from xqueue_core.client.retrying import Retrying
-from xqueue_core.client.session import Session, Sessions
+from xqueue_core.client.session import BATCH_BYTES, Session, Sessions
 from xqueue_core.errors import ConfigError, Refused, Unavailable, Unknown, Unsupported
 from xqueue_core.task import Task
 
@@ -83,6 +83,14 @@ async def test_a_connection_that_broke_is_opened_anew(broker: FakeBroker) -> Non
 async def test_submits_are_sent_together(session: Session, broker: FakeBroker) -> None:
     await asyncio.gather(*(session.submit(task(str(n))) for n in range(100)))
     assert len(broker.queue.puts) == 1
+
+
+async def test_a_put_has_no_more_bytes_than_its_time_is_enough_for(
+    session: Session, broker: FakeBroker
+) -> None:
+    large = [Task(id=f"t:{n}", lane="t", payload=b"x" * (BATCH_BYTES // 3)) for n in range(7)]
+    await asyncio.gather(*map(session.submit, large))
+    assert [len(ids) for ids in broker.queue.puts] == [3, 3, 1]
 
 
 async def test_a_timeout_around_a_submit_works_as_ever(
