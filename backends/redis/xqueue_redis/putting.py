@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -12,6 +12,7 @@ from xqueue_core.calls import Accepted, Capabilities, Put
 from xqueue_core.checks import packed
 from xqueue_core.task import Task
 from xqueue_redis import rows
+from xqueue_redis.portions import BYTES
 
 #: Tasks of one script. Few enough that the first is soon under way and nobody else waits long,
 #: and so many that what a call costs by itself is little.
@@ -27,6 +28,20 @@ class Run(Protocol):
 
     def __call__(self, name: str, *given: Any, begun: bool) -> Awaitable[Any]:
         """The script's answer."""
+
+
+class _Portion(NamedTuple):
+    """Tasks of one script, if any is sent.
+
+    Attributes:
+        given: the script's arguments.
+        found: for each task its refusal, or None if it is sent.
+        last: nothing comes after it.
+    """
+
+    given: list[str | bytes]
+    found: list[Accepted | None]
+    last: bool
 
 
 class Putter:
@@ -47,19 +62,18 @@ class Putter:
         before: list[Accepted | None] = []  # of the portion under way
         begun = False
         try:
-            for n in range(0, len(tasks), PORTION):
-                given, found = self._encoded(tasks[n : n + PORTION], at)
+            for part in self._portions(tasks, at):
                 if call is not None:
                     answers += _told(before, await call)
                     call = None
-                if not given:
-                    answers += _told(found, ())
+                if not part.given:
+                    answers += _told(part.found, ())
                     continue
-                sent, begun = self._run("put", *given, begun=begun), True
-                if n + PORTION >= len(tasks):
-                    answers += _told(found, await sent)
+                sent, begun = self._run("put", *part.given, begun=begun), True
+                if part.last:
+                    answers += _told(part.found, await sent)
                 else:
-                    call, before = asyncio.ensure_future(sent), found
+                    call, before = asyncio.ensure_future(sent), part.found
                     await asyncio.sleep(0)  # it is on its way
         finally:
             if call is not None:
@@ -67,20 +81,25 @@ class Putter:
                 await asyncio.gather(call, return_exceptions=True)  # nothing of it runs on
         return answers
 
-    def _encoded(
-        self, tasks: Sequence[Task], at: float
-    ) -> tuple[list[str | bytes], list[Accepted | None]]:
-        """The arguments of the script, and for each task its refusal, or None if it is sent."""
+    def _portions(self, tasks: Sequence[Task], at: float) -> Iterator[_Portion]:
+        """What the scripts are given, encoded as it is asked for."""
         given: list[str | bytes] = []
         found: list[Accepted | None] = []
+        left = BYTES
         for task in tasks:
             raw = packed(task, self._capabilities, at)
+            size = len(raw) if isinstance(raw, bytes) else 0
+            if found and (size > left or len(found) == PORTION):
+                yield _Portion(given, found, False)
+                given, found, left = [], [], BYTES
+            left -= size
             if isinstance(raw, bytes):
                 given += (task.id, rows.fresh(task), raw, _extra(task))
                 found.append(None)
             else:
                 found.append(Accepted(Put.REJECTED, error=raw))
-        return given, found
+        if found:
+            yield _Portion(given, found, True)
 
 
 def _told(found: list[Accepted | None], originals: Sequence[bytes]) -> list[Accepted]:

@@ -10,6 +10,7 @@ import pytest
 from xqueue_core.calls import Accepted, Capabilities, Put
 from xqueue_core.errors import Unknown
 from xqueue_core.task import Task
+from xqueue_redis.portions import BYTES
 from xqueue_redis.putting import PORTION, Putter
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +26,7 @@ class Scripts:
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[str], bool]] = []
+        self.bytes: list[int] = []  # of the envelopes of each call
         self.under_way = 0
         self.most = 0
         self.gates: list[asyncio.Future[None]] = []
@@ -32,6 +34,7 @@ class Scripts:
     async def run(self, name: str, *given: Any, begun: bool) -> list[bytes]:
         assert name == "put"
         self.calls.append((list(given[::4]), begun))
+        self.bytes.append(sum(map(len, given[2::4])))
         gate = asyncio.get_running_loop().create_future()
         self.gates.append(gate)
         self.under_way += 1
@@ -67,6 +70,30 @@ async def test_portions_go_in_their_order_and_one_at_a_time() -> None:
     assert [id for ids, _ in scripts.calls for id in ids] == [task.id for task in tasks]
     assert [begun for _, begun in scripts.calls] == [False, True, True]
     assert scripts.most == 1
+
+
+async def test_a_portion_ends_at_its_bytes_too() -> None:
+    sizes = [0, *[BYTES // 3] * 4, 2 * BYTES, 0, 0]
+    tasks = [
+        Task(id=f"a:{n}", lane="a", payload=b"x" * size, priority=10 if n == 3 else 0)
+        for n, size in enumerate(sizes)
+    ]
+    scripts = Scripts()
+    putting = asyncio.create_task(
+        Putter(scripts.run, Capabilities(max_payload=2**31)).put(tasks, 0.0)
+    )
+    for call in range(4):
+        await scripts.open(call)
+    answers = await putting
+    assert [one.put for one in answers] == [
+        Put.REJECTED if n == 3 else Put.NEW for n in range(len(tasks))
+    ]
+    assert [[id[2:] for id in ids] for ids, _ in scripts.calls] == [
+        ["0", "1", "2"],
+        ["4"],
+        ["5"],
+        ["6", "7"],
+    ]
 
 
 async def test_every_answer_stands_at_its_tasks_place() -> None:

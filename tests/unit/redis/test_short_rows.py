@@ -233,7 +233,8 @@ async def test_what_is_put_straight_is_put_as_any_other(server: services.Server)
             answers = []
             for one in (straight, other):
                 await one.at(at)
-                given, _ = one.queue._putter._encoded(tasks, 0.0)
+                parts = list(one.queue._putter._portions(tasks, 0.0))
+                given = [argument for part in parts for argument in part.given]
                 answers.append(await one.link.run("put", *given))
             assert answers[0] == answers[1]
             assert await left(straight) == await left(other)
