@@ -10,8 +10,6 @@
 
 local worker, number, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]) --@call
 local envelopes, heads = {}, {} --@call
--- Looks at tasks that turn out not to be there, or to have waited too long.
-local ROUNDS = 10
 
 local function deliver(id, row, envelope)
   envelopes[#envelopes + 1] = envelope
@@ -33,31 +31,102 @@ local function answered_before()
   return #envelopes > 0
 end
 
--- Lease a task that was found as one that waits; false if it does not.
-local function take(lane, level, id, entry)
-  if tasks[id] then
-    return false -- it lay here twice, and was taken
-  end
-  local found = redis.pcall('HMGET', task_key(id), 's', 'e')
-  local row = not found.err and read_row(found[1])
-  if not row then
-    stray(lane, level, id, entry)
-    return false
-  end
-  tasks[id] = row
-  if row[ENTRY] ~= entry or row[STATE] ~= 'pending' or row[PARKED] then
-    if entry == '' then -- somebody put it there, where it would come first for ever
-      score(early_key(lane, level), id, false)
-      call('SADD', P .. 'repair', lane)
+local take_all
+do
+  -- Most bytes of the envelopes that one call takes, if it takes more than one: its answer has to
+  -- arrive within its time over a slow line, too.
+  local MOST_BYTES = 1024 * 1024
+
+  -- A task that was chosen stays there, where it was: its entry went when it was read.
+  local function leave(id, row)
+    if row[ENTRY] ~= '' then
+      row[ENTRY] = ''
+      score(early_key(row[LANE], row[PRIORITY]), id, row[RANK])
+      touch(id, row)
     end
-    return false
   end
-  if machine.lease(id, row, worker, number, micros(now), now) ~= 'applied' then
-    return false
+
+  -- Lease a task that was chosen, if it is there; false if there is no room for it beside so many
+  -- bytes, else its own.
+  local function take(lane, level, id, entry, bytes)
+    if tasks[id] then
+      return 0 -- it lay here twice, and was taken
+    end
+    local found = redis.pcall('HMGET', task_key(id), 's', 'e')
+    local row = not found.err and read_row(found[1])
+    if not row then
+      stray(lane, level, id, entry)
+      return 0
+    end
+    tasks[id] = row
+    if row[ENTRY] ~= entry or row[STATE] ~= 'pending' or row[PARKED] then
+      if entry == '' then -- somebody put it there, where it would come first for ever
+        score(early_key(lane, level), id, false)
+        call('SADD', P .. 'repair', lane)
+      end
+      return 0
+    end
+    local envelope = found[2]
+    local size = envelope and #envelope or 0
+    if bytes + size > MOST_BYTES and bytes > 0 then
+      leave(id, row)
+      return false
+    end
+    if machine.lease(id, row, worker, number, micros(now), now) ~= 'applied' then
+      return 0
+    end
+    ready_bytes[id] = leased_bytes(row, found[1], entry)
+    deliver(id, row, envelope)
+    return size
   end
-  ready_bytes[id] = leased_bytes(row, found[1], entry)
-  deliver(id, row, found[2])
-  return true
+
+  -- Leave what was chosen behind the last for which there was room.
+  local function put_back(one)
+    if one.entry == '' or tasks[one.id] then
+      return
+    end
+    local row = task(one.id)
+    if not row then
+      stray(one.lane, one.level, one.id, one.entry)
+    elseif row[ENTRY] == one.entry and row[STATE] == 'pending' and not row[PARKED] then
+      leave(one.id, row)
+    end
+  end
+
+  -- The turns that are used up where only the first n of what was chosen was taken.
+  local function turns_of(chosen, n, open, turn, turns)
+    local seen = {}
+    for i = 1, n do
+      seen[chosen[i].lane] = (seen[chosen[i].lane] or 0) + 1
+    end
+    for _, one in ipairs(open) do
+      if turns[one.lane] then
+        local many_ = seen[one.lane]
+        turns[one.lane] = many_ and select(2, pick(one.levels, many_, turn_of(turn, one.lane)))
+      end
+    end
+  end
+
+  -- Take what was chosen of these lanes, as far as there is room: the lane of the last. `turns`
+  -- become those that this uses up.
+  function take_all(chosen, open, turn, turns)
+    local bytes, last = 0, #chosen
+    for n, one in ipairs(chosen) do
+      local size = take(one.lane, one.level, one.id, one.entry, bytes)
+      if not size then
+        last = n - 1
+        break
+      end
+      bytes = bytes + size
+    end
+    if last < #chosen then
+      for n = last + 2, #chosen do
+        put_back(chosen[n])
+      end
+      turns_of(chosen, last, open, turn, turns)
+    end
+    return chosen[last].lane
+  end
 end
 
 -- The first that waits for its time: its id and when that is, or nothing.
@@ -111,14 +180,12 @@ for _, want in ipairs(wants) do
   end
 end
 
-for _ = 1, ROUNDS do
-  local chosen, turns, last = choose(open, limit, turn)
+for _ = 1, 10 do -- as often as all that is chosen turns out not to be there, or to be too late
+  local chosen, turns = choose(open, limit, turn)
   if #chosen == 0 then
     break
   end
-  for _, one in ipairs(chosen) do
-    take(one.lane, one.level, one.id, one.entry)
-  end
+  local last = take_all(chosen, open, turn, turns)
   if #envelopes > 0 then
     turn = advance(turn, number, last, turns)
     call('HSET', P .. 'turns', worker, pack(turn))
