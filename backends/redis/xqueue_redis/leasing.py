@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Longest time between two looks of a worker that waits, in case a wake is lost (seconds).
 LOOK_EVERY = 2.5
+#: Time between two looks from the third on for what is due (seconds): it may be nothing to take, as
+#: where it joins a key's line.
+DUE_EVERY = 0.1
 
 #: Id, token, attempt, losses, and when it was accepted, due and leased.
 Head = tuple[str, int, int, int, float, float, float]
@@ -41,12 +44,18 @@ class Leaser:
         until = clock() + wait
         lanes = [want.lane for want in wants]
         asked = _encode([(want.lane, want.limit) for want in wants])
+        looks = 0
         while True:
             leased, due = await self._once(worker, call, limit, asked)
             left = until - clock()
             if leased.deliveries or leased.ready or left <= 0:
                 return leased
-            pause = min(left, LOOK_EVERY) if due is None else min(left, LOOK_EVERY, due)
+            looks += 1
+            if due is None:
+                due = LOOK_EVERY
+            elif looks > 2:
+                due = max(due, DUE_EVERY)
+            pause = min(left, LOOK_EVERY, due)
             if not lanes:
                 await asyncio.sleep(pause)
             elif not await self._waker.wait(lanes, pause) and pause == left:
@@ -71,6 +80,8 @@ class Leaser:
             delivery = await self._delivery(worker, envelope, head)
             if delivery is not None:
                 deliveries.append(delivery)
+        if envelopes and not deliveries:
+            due = b"0"  # all was set aside: look at what is behind it
         return Leased(deliveries, [lane.decode() for lane in ready]), float(due) if due else None
 
     async def _delivery(self, worker: str, envelope: bytes | None, head: Head) -> Delivery | None:

@@ -45,6 +45,9 @@ logger = logging.getLogger("xqueue.redis")
 #: Seconds until upkeep is wanted again where nothing is known to be due before: what is put
 #: meanwhile may soon have waited too long.
 LOOK_AGAIN = 1.0
+#: Least seconds until upkeep is wanted again, unless there was more than a portion: with many tasks
+#: that come due one by one it would be wanted for each. Who leases finds them without it.
+UPKEEP_EVERY = 0.25
 #: Outcomes of one script: more would keep everybody else waiting.
 PORTION = 500
 
@@ -156,11 +159,13 @@ class RedisQueue(TaskQueue):
             if not more:
                 return self._wanted(float(wanted))
             if time.monotonic() >= until:
-                return self._wanted(0.0)
+                return 0.0 if self._upkeep is None else self._upkeep.done(0.0)
 
     def _wanted(self, seconds: float) -> float:
         """Upkeep was done, and is wanted again then: seconds until it is to be asked for."""
-        return seconds if self._upkeep is None else self._upkeep.done(seconds)
+        if self._upkeep is None:
+            return seconds
+        return self._upkeep.done(max(seconds, UPKEEP_EVERY))
 
     async def parked(self, lanes: Sequence[str], after: str | None, limit: int) -> Lines:
         """See :meth:`xqueue_core.abc.TaskQueue.parked`."""

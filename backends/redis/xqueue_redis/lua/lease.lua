@@ -2,8 +2,9 @@
 --
 -- KEYS: [1] {namespace}:meta
 -- ARGV: 1: worker  2: number of the call  3: most tasks  4: packed [[lane, most], ...]
--- RETURN: [what, seconds until something is due (text; '' if nothing is), envelopes,
---         packed [[id, token, attempt, losses, accepted_at, due_at, leased_at], ...], ready lanes];
+-- RETURN: [what, seconds until something may be due in these lanes (text; '' if nothing is, or
+--         where there is anything else to answer), envelopes, packed [[id, token, attempt, losses,
+--         accepted_at, due_at, leased_at], ...], ready lanes];
 --         what is 'ok', 'lost' (nobody knows the worker), or 'old' (the second is its last call)
 -- libs: base row place machine aside choice short
 -- flags: allow-oom
@@ -129,11 +130,6 @@ do
   end
 end
 
--- The first that waits for its time: its id and when that is, or nothing.
-local function first_later()
-  return call('ZRANGE', P .. 'later', 0, 0, 'WITHSCORES')
-end
-
 local function promote_due()
   local due = call('ZRANGEBYSCORE', P .. 'later', '-inf', format('%.17g', now), 'LIMIT', 0, 200)
   for _, id in ipairs(due) do
@@ -147,8 +143,35 @@ local function promote_due()
       end
     end
   end
-  write()
-  reset()
+  if #due > 0 then
+    write()
+    reset()
+  end
+end
+
+-- Seconds until something may be due in the lanes asked for, as text; '' if nothing waits there.
+-- Whoever moves what is due to another lane rings there: it is no reason to look again. Whose the
+-- first 32 are is seen; behind so many of other lanes it is looked after a tenth of a second.
+local function due_in(open, told)
+  local asked, first, left = {}, call('ZRANGE', P .. 'later', 0, 31, 'WITHSCORES'), 0
+  for _, one in ipairs(open) do
+    asked[one.lane] = true
+  end
+  for _, lane in ipairs(told) do
+    asked[lane] = true
+  end
+  for i = 1, #first, 2 do
+    left = math.max(0, tonumber(first[i + 1]) - now)
+    local found = redis.pcall('HGET', task_key(first[i]), 's')
+    local row = type(found) == 'string' and read_row(found)
+    if not row or asked[row[LANE]] then
+      return format('%.6f', left)
+    end
+  end
+  if #first < 64 then
+    return ''
+  end
+  return format('%.6f', left > 0 and math.max(left, 0.1) or 0)
 end
 
 --@main
@@ -164,11 +187,7 @@ end
 if number == turn[1] and answered_before() then
   return { 'ok', '', envelopes, pack(heads), {} }
 end
-local first = first_later()
-if first[2] and tonumber(first[2]) <= now then
-  promote_due()
-  first = first_later()
-end
+promote_due()
 local open, told, wants = {}, {}, unpack_(ARGV[4])
 for _, want in ipairs(wants) do
   if not lane_of(want[1])[1] then
@@ -196,5 +215,5 @@ for _ = 1, 10 do -- as often as all that is chosen turns out not to be there, or
 end
 write()
 local ready = wake_and_tell(open, told, #envelopes > 0)
-local due = first[2] and format('%.6f', math.max(0, tonumber(first[2]) - now)) or ''
+local due = #envelopes == 0 and #ready == 0 and due_in(open, told) or ''
 return { 'ok', due, envelopes, pack(heads), ready }
