@@ -192,12 +192,31 @@ class _Log(NamedTuple):
         # Begun anew, too: what came before the place lies behind it.
         return begin.number < place.number and self.first is not None and self.first >= place.entry
 
+    def resumed(self, place: _Place) -> _Place:
+        """Where to go on from a place of which this lacks something.
+
+        After a failover, or a power cut, its tail may be lost, and all before the place has been
+        read: then behind that. Else at its beginning.
+        """
+        begin = self.begin
+        read = self.first is not None and self.first < place.entry and begin.number <= place.number
+        # One that was begun anew under a clock that is behind looks the same, but for its length;
+        # and one that is short may as well be read again.
+        if not read or self.added <= PAGE:
+            return begin
+        return self.counted(place) if place.entry <= self.last.next else self.end
+
+    def counted(self, place: _Place) -> _Place:
+        """The place, with a number that the entries behind it leave room for."""
+        return place._replace(number=min(place.number, self.added + 1 - len(self.entries)))
+
 
 def _read(log: _Log, filter: Filter, place: _Place) -> tuple[list[Notice], _Place]:
     """What follows a place, as far as it matches, and the place behind it."""
     if log.lacks(place):
-        place = log.begin
+        place = log.resumed(place)
         return [Notice(place.text, None)], place
+    place = log.counted(place)
     notices: list[Notice] = []
     for id, entry in log.entries:
         number = place.number
