@@ -24,7 +24,7 @@ from xqueue_core.calls import (
     Want,
 )
 from xqueue_core.permits import Grant, Keep, Permit, Request
-from xqueue_core.task import Event, EventName, State, Success, Task
+from xqueue_core.task import Event, EventName, Parked, State, Success, Task
 from xqueue_core.views import Filter
 from xqueue_redis.scripts import names
 
@@ -116,8 +116,11 @@ async def aside(net: Lossy, sure: Sure) -> None:
 
 
 async def parked(net: Lossy, sure: Sure) -> None:
-    await submitted(net, "a")
-    assert (await sure(lambda: net.faces.queue.parked(["l"], None, 10))).items == []
+    await submitted(net, *"ab", key="k")
+    one, _ = await leased(net)
+    await net.faces.queue.settle([Settle(one.task.id, one.token, Parked())])
+    [line] = (await sure(lambda: net.faces.queue.parked(["l"], None, 10))).items
+    assert (line.lane, line.key, line.waiting) == ("l", "k", 1)
 
 
 # -- permits -----------------------------------------------------------------------------------
