@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from support.queues import HEARTBEAT, LEASE, Bench, a_task
+from unit.stored_queue.lives import is_alive, pass_by
 from xqueue_core.calls import Did, Hold, Order, Settled
 from xqueue_core.errors import LeaseLost, Unavailable, Unknown
-from xqueue_core.stored import layout
 from xqueue_core.task import State
 
 pytestmark = pytest.mark.anyio
@@ -15,28 +15,14 @@ pytestmark = pytest.mark.anyio
 TOLD = "worker {} has not been heard of for its lease (15 s): {} taken back"
 
 
-async def _pass(bench: Bench, seconds: float, *alive: str) -> None:
-    """Time in which these workers beat; the queue is maintained."""
-    for _ in range(int(seconds / HEARTBEAT)):
-        bench.later(HEARTBEAT)
-        for worker in alive:
-            await bench.beat(worker, answered=0)
-        await bench.queue.maintain(1.0)
-
-
-async def _alive(bench: Bench, worker: str) -> bool:
-    [row] = await bench.store.load([f"worker/{worker}"])
-    return row is not None
-
-
 async def test_what_a_dead_worker_held_is_taken_from_it(bench: Bench) -> None:
     await bench.put(a_task(0), a_task(1))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     await bench.lease("a", 2)
-    await _pass(bench, LEASE - 2, "b")
+    await pass_by(bench, LEASE - 2, "b")
     assert (await bench.record("type:0")).state is State.PROCESSING
-    await _pass(bench, 4, "b")
-    assert not await _alive(bench, "a")
+    await pass_by(bench, 4, "b")
+    assert not await is_alive(bench, "a")
     for n in range(2):
         record = await bench.record(f"type:{n}")
         assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 1)
@@ -48,30 +34,30 @@ async def test_who_is_given_up_is_told_once_with_what_it_held(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     await bench.put(a_task(0), a_task(1))
-    await _pass(bench, LEASE + 2, "a", "b", "idle")
+    await pass_by(bench, LEASE + 2, "a", "b", "idle")
     await bench.lease("a", 2)
-    await _pass(bench, LEASE + 2, "b")
+    await pass_by(bench, LEASE + 2, "b")
     assert sorted((one.name, one.levelname, one.getMessage()) for one in caplog.records) == [
         ("xqueue.stored", "WARNING", TOLD.format("a", "2 deliveries are")),
         ("xqueue.stored", "WARNING", TOLD.format("idle", "0 deliveries are")),
     ]
     caplog.clear()
-    await _pass(bench, LEASE + 2, "b")
+    await pass_by(bench, LEASE + 2, "b")
     assert not caplog.records
 
 
 async def test_who_leaves_is_not_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     await bench.lease("a")
     await bench.beat("a", leaving=True)
-    await _pass(bench, LEASE + 2, "b")
+    await pass_by(bench, LEASE + 2, "b")
     assert not caplog.records
 
 
 async def test_an_outage_of_twice_the_lease_reclaims_no_living_worker(bench: Bench) -> None:
     await bench.put(a_task(0), a_task(1))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     [mine], [yours] = await bench.lease("a"), await bench.lease("b")
     bench.later(2 * LEASE)
     # a is the first to reach the store, and looks for the dead before b could say a word.
@@ -81,7 +67,7 @@ async def test_an_outage_of_twice_the_lease_reclaims_no_living_worker(bench: Ben
     await bench.beat("a", mine)
     await bench.queue.maintain(1.0)
     assert (await bench.beat("b", yours)).held == [Hold.KEPT]
-    await _pass(bench, LEASE, "a", "b")
+    await pass_by(bench, LEASE, "a", "b")
     assert (await bench.record("type:1")).losses == 0
 
 
@@ -89,7 +75,7 @@ async def test_who_does_not_come_back_is_looked_for_as_soon_as_it_may_be_judged(
     bench: Bench,
 ) -> None:
     await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     await bench.lease("a")
     bench.later(2 * LEASE)
     await bench.beat("b")
@@ -102,12 +88,12 @@ async def test_who_does_not_come_back_is_looked_for_as_soon_as_it_may_be_judged(
         await bench.beat("b")
     assert wanted == pytest.approx(0.25)
     await bench.queue.maintain(1.0)
-    assert not await _alive(bench, "a")
+    assert not await is_alive(bench, "a")
 
 
 async def test_maintaining_before_the_first_heartbeat_reclaims_nobody(bench: Bench) -> None:
     await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     [mine] = await bench.lease("a")
     bench.later(2 * LEASE)
     for _ in range(3):
@@ -117,13 +103,13 @@ async def test_maintaining_before_the_first_heartbeat_reclaims_nobody(bench: Ben
 
 async def test_another_boot_gives_everybody_a_whole_lease(bench: Bench) -> None:
     await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     [mine] = await bench.lease("a")
     bench.clock.epoch, bench.clock.steady = "another", 3.0
     await bench.beat("b")
-    await _pass(bench, LEASE - 2, "b")
+    await pass_by(bench, LEASE - 2, "b")
     assert (await bench.beat("a", mine)).held == [Hold.KEPT]
-    await _pass(bench, LEASE + 2, "b")
+    await pass_by(bench, LEASE + 2, "b")
     assert (await bench.record("type:0")).losses == 1
 
 
@@ -148,9 +134,9 @@ async def test_a_worker_marked_dead_while_it_beats_loses_all_and_begins_anew(
     bench: Bench,
 ) -> None:
     await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     [mine] = await bench.lease("a")
-    await _pass(bench, LEASE - 1, "b")
+    await pass_by(bench, LEASE - 1, "b")
 
     async def reclaim() -> None:
         bench.later(2.0)
@@ -167,9 +153,9 @@ async def test_a_worker_marked_dead_while_it_beats_loses_all_and_begins_anew(
 
 async def test_a_worker_that_beats_just_before_it_would_be_marked_lives(bench: Bench) -> None:
     await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
+    await pass_by(bench, LEASE + 2, "a", "b")
     [mine] = await bench.lease("a")
-    await _pass(bench, LEASE - 1, "b")
+    await pass_by(bench, LEASE - 1, "b")
     bench.later(2.0)
     await bench.beat("b")
 
@@ -180,176 +166,6 @@ async def test_a_worker_that_beats_just_before_it_would_be_marked_lives(bench: B
     await bench.queue.maintain(1.0)
     assert (await bench.record("type:0")).losses == 0
     assert await bench.settle(mine) is Settled.APPLIED
-
-
-@pytest.mark.parametrize("nth", [1, 2, 3])
-async def test_another_finishes_what_died_while_it_reclaimed(bench: Bench, nth: int) -> None:
-    await bench.put(a_task(0), a_task(1, unique_key="hash"))
-    await _pass(bench, LEASE + 2, "a", "b")
-    await bench.lease("a", 2)
-    await _pass(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
-    bench.records.lose_reply(nth)  # marked dead; or what it held was lost; or it was forgotten
-    with pytest.raises(Unknown):
-        await bench.queue.maintain(1.0)
-    await bench.another().maintain(1.0)
-    assert not await _alive(bench, "a")
-    for n in range(2):
-        record = await bench.record(f"type:{n}")
-        assert (record.state, record.losses) == (State.PENDING, 1)
-
-
-async def test_a_lease_under_way_while_its_worker_is_given_up_strands_nothing(
-    bench: Bench,
-) -> None:
-    """A process stands still between its look and its swap, wakes, and is then killed."""
-    await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
-
-    async def give_up() -> None:
-        await _pass(bench, LEASE + 2, "b")
-        assert not await _alive(bench, "a")
-
-    bench.records.before("swap", give_up)
-    await bench.lease("a")
-    await _pass(bench, LEASE + 2, "b")
-    assert (await bench.record("type:0")).state is State.PENDING
-
-
-async def test_a_lease_under_way_while_its_worker_leaves_strands_nothing(bench: Bench) -> None:
-    await bench.put(a_task(0))
-    await _pass(bench, 2, "a", "b")
-
-    async def leave() -> None:
-        await bench.beat("a", leaving=True)
-
-    bench.records.before("swap", leave)
-    await bench.lease("a")
-    await _pass(bench, LEASE + 2, "b")
-    record = await bench.record("type:0")
-    # It never started: no heartbeat of that worker was acknowledged since.
-    assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 0)
-
-
-async def test_a_worker_that_comes_back_while_its_orphans_are_found_keeps_what_it_leases(
-    bench: Bench,
-) -> None:
-    await bench.put(a_task(0))
-    await _pass(bench, LEASE + 2, "a", "b")
-
-    async def leave() -> None:
-        await bench.beat("a", leaving=True)
-
-    bench.records.before("swap", leave)
-    await bench.lease("a")
-    came_back = []
-
-    async def come_back() -> None:
-        [row] = await bench.store.load(["worker/a"])
-        known = layout.unpack(row, layout.WorkerRow)
-        assert known is not None
-        assert known.dead
-        await bench.beat("a")
-        came_back.extend(await bench.lease("a"))
-
-    bench.records.before("load", come_back, nth=3)  # marked dead, but not given up yet
-    await bench.queue.maintain(1.0)
-    assert len(came_back) == 1
-    assert (await bench.beat("a", *came_back)).held == [Hold.KEPT]
-
-
-async def test_giving_up_an_old_life_does_not_end_the_new_one(bench: Bench) -> None:
-    """A process that reclaims stands still; meanwhile the worker comes back and leases."""
-    await bench.put(a_task(0), a_task(1))
-    await _pass(bench, LEASE + 2, "a", "b")
-    await bench.lease("a")
-    await _pass(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
-    came_back = []
-
-    async def come_back() -> None:
-        assert (await bench.beat("a")).held == []
-        came_back.extend(await bench.lease("a", 2))
-
-    bench.records.before("swap", come_back, nth=3)  # before it forgets the worker
-    await bench.queue.maintain(1.0)
-    assert len(came_back) == 2
-    assert await _alive(bench, "a")
-    assert await bench.lease("a", 2) == []
-    assert (await bench.beat("a", *came_back)).held == [Hold.KEPT] * 2
-
-
-@pytest.mark.parametrize(("method", "nth"), [("scan", 2), ("load", 2)])
-async def test_what_a_worker_leases_after_it_came_back_is_not_taken_with_its_old_life(
-    bench: Bench, method: str, nth: int
-) -> None:
-    """A process stands still between it has marked a worker dead and it looks what that holds."""
-    await bench.put(a_task(0), a_task(1))
-    await _pass(bench, LEASE + 2, "a", "b")
-    await bench.lease("a")
-    await _pass(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
-    came_back = []
-
-    async def come_back() -> None:
-        [row] = await bench.store.load(["worker/a"])
-        known = layout.unpack(row, layout.WorkerRow)
-        assert known is not None
-        assert known.dead
-        assert (await bench.beat("a")).held == []
-        came_back.extend(await bench.lease("a", 2))
-
-    bench.records.before(method, come_back, nth)
-    await bench.queue.maintain(1.0)
-    assert len(came_back) == 2
-    assert sorted([(await bench.record(f"type:{n}")).losses for n in range(2)]) == [0, 1]
-    assert (await bench.beat("a", *came_back)).held == [Hold.KEPT] * 2
-
-
-async def test_a_second_life_is_not_forgotten_with_the_first_while_it_holds_something(
-    bench: Bench,
-) -> None:
-    """A process stands still behind its look at what a dead worker holds. That comes back, works,
-    is killed, and is marked dead again, by a process that is killed just then."""
-    await bench.put(a_task(0), a_task(1))
-    await _pass(bench, LEASE + 2, "a", "b")
-    await bench.lease("a")
-    await _pass(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
-
-    async def is_killed() -> None:
-        raise Unknown("killed")
-
-    async def second_life() -> None:
-        await bench.another().maintain(1.0)
-        assert (await bench.beat("a")).held == []
-        held = await bench.lease("a", 2)
-        assert len(held) == 2
-        bench.later(1.0)
-        await bench.beat("a", *held)
-        await bench.beat("b")
-        for _ in range(int(LEASE)):
-            bench.later(1.0)
-            await bench.beat("b")
-        bench.records.before("scan", is_killed, nth=2)
-        with pytest.raises(Unknown):
-            await bench.another().maintain(1.0)
-        [row] = await bench.store.load(["worker/a"])
-        known = layout.unpack(row, layout.WorkerRow)
-        assert known is not None
-        assert known.dead
-
-    bench.records.before("load", second_life, nth=3)  # the second look at it
-    await bench.queue.maintain(1.0)
-    await bench.beat("b")
-    await bench.another().maintain(1.0)
-    records = [await bench.record(f"type:{n}") for n in range(2)]
-    assert [one.state for one in records] == [State.PENDING] * 2
-    assert sorted(one.losses for one in records) == [1, 2]
 
 
 async def test_a_heartbeat_whose_reply_was_lost_is_repeated(bench: Bench) -> None:
@@ -400,18 +216,18 @@ async def test_a_worker_that_leaves_hands_back_what_is_left(bench: Bench) -> Non
     assert (await bench.beat("a", mine, leaving=True)).held == [Hold.LOST]
     record = await bench.record("type:0")
     assert (record.state, record.attempt, record.losses) == (State.PENDING, 0, 0)
-    assert not await _alive(bench, "a")
+    assert not await is_alive(bench, "a")
 
 
 async def test_the_third_worker_that_dies_with_a_task_ends_it(bench: Bench) -> None:
     await bench.put(a_task(0), a_task(1))
     for n in range(3):
-        await _pass(bench, 2, f"w{n}", "b")
+        await pass_by(bench, 2, f"w{n}", "b")
         deliveries = await bench.lease(f"w{n}", 2)
         assert [one.losses for one in deliveries] == ([n, n] if n == 0 else [n])
         if n == 0:
             await bench.settle(deliveries[1])
-        await _pass(bench, 2 * LEASE + 2, "b")
+        await pass_by(bench, 2 * LEASE + 2, "b")
     record = await bench.record("type:0")
     assert (record.state, record.reason, record.losses) == (State.FAILED, "worker_lost", 3)
 
