@@ -20,7 +20,8 @@ happens once, when the library is loaded, but for
 A call that raises once ``base.lua`` has noted a change answers ``XQ HALFWAY`` and the error: what
 it wrote stays. An error without that says that nothing was changed.
 
-The same text without these marks is a script for ``EVALSHA``, where the server takes no library.
+The same text without these marks is a script for ``EVALSHA``, where the server takes no library;
+what a call does stands in a function there, too, for Lua allows one function 200 variables.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ def assembled(name: str, parts: Sequence[str], flags: str = "") -> Script:
         parts: the texts.
         flags: for the server, with commas between them.
     """
-    text = "\n".join([f"#!lua flags={flags}" if flags else "#!lua", *parts])
+    head, _, main = parts[-1].rpartition(f"{MAIN}\n")
+    first = f"#!lua flags={flags}" if flags else "#!lua"
+    text = "\n".join([first, *parts[:-1], head, "return (function()", main, "end)()"])
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     body = _body(parts, flags)
     # Of the body, so that not only another text, but also another way to wrap it, has a new name.

@@ -233,6 +233,15 @@ async def test_where_no_change_is_taken_a_library_is_a_script(server: services.S
         assert await link.run("count") == 1
 
 
+@pytest.mark.parametrize("name", names())
+async def test_a_script_is_accepted_in_both_forms(server: services.Server, name: str) -> None:
+    script = Scripts().get(name)
+    async with linked(server, namespace="forms") as link:
+        await link.command("FUNCTION", "LOAD", "REPLACE", script.library)
+        digest = await link.command("SCRIPT", "LOAD", script.text)
+        assert digest.decode() == script.digest
+
+
 class Forgetful:
     """In place of a connection: to a server that forgets what it is told."""
 

@@ -23,7 +23,8 @@ def test_a_script_begins_with_what_tells_its_flags(name: str) -> None:
     first = script.text.splitlines()[0]
     assert first == (f"#!lua flags={flags}" if flags else "#!lua")
     libs = [source(f"lib/{lib}") for lib in header(source(name)).get("libs", "").split()]
-    assert script.text == "\n".join([first, *libs, source(name)])
+    head, _, main = source(name).rpartition("--@main\n")
+    assert script.text == "\n".join([first, *libs, head, "return (function()", main, "end)()"])
     assert script.digest == hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -37,7 +38,8 @@ def test_libs_stand_in_front_of_their_script_and_the_clock_is_replaced(
     }
     monkeypatch.setattr(scripts, "source", texts.__getitem__)
     base, row, own = texts["lib/base"], texts["lib/row"], texts["one"]
-    assert Scripts().get("one").text == f"#!lua flags=allow-oom\n{base}\n{row}\n{own}"
+    whole = f"#!lua flags=allow-oom\n{base}\n{row}\n\nreturn (function()\n{own}\nend)()"
+    assert Scripts().get("one").text == whole
     moved = Scripts(clock="key").get("one")
     assert "local now = tonumber(redis.call('GET', P .. 'clock')) " in moved.text
     assert "clock()" not in moved.text
