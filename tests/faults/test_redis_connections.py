@@ -258,20 +258,6 @@ async def test_a_namespace_of_a_newer_version(server: Server) -> None:
             pass
 
 
-async def test_a_full_server_says_what_to_do_and_can_be_drained(server: Server) -> None:
-    async with linked(server, namespace="full") as link:
-        await link.command("CONFIG", "SET", "maxmemory", "1")
-        try:
-            for call in (count(link), link.command("SET", "{full}:more", "1")):
-                with pytest.raises(Unavailable, match="Raise maxmemory, or drain"):
-                    await call
-            async with linked(server, namespace="full") as another:
-                await another.run("drain")
-        finally:
-            await link.command("CONFIG", "SET", "maxmemory", "0")
-        assert await count(link) == 1
-
-
 async def test_a_primary_that_becomes_a_replica_is_left(own: Server) -> None:
     async with linked(own) as link:
         await count(link)

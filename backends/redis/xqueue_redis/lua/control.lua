@@ -5,6 +5,7 @@
 --         3: packed [[kind, ...], ...], see `rules`  4...: envelopes of edits, by their number
 -- RETURN: [did, of, count, at (text)] for each
 -- libs: base row place machine aside standing
+-- flags: allow-oom
 
 local horizon = { dedupe = tonumber(ARGV[1]), client_retry = tonumber(ARGV[2]) } --@call
 local rules = {}
