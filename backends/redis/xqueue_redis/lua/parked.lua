@@ -21,10 +21,10 @@ end
 
 for _, lane in ipairs(lanes) do
   local begin = '[' .. lane .. '\0'
-  if after >= lane .. '\0' then
+  if not comes_before(after, lane .. '\0') then
     begin = '(' .. after
   end
-  if after < lane .. '\1' and #found < 4 * limit then
+  if comes_before(after, lane .. '\1') and #found < 4 * limit then
     local members = peek('ZRANGEBYLEX', P .. 'lines', begin, '(' .. lane .. '\1', 'LIMIT', 0,
       limit - #found / 4)
     for _, member in ipairs(members or {}) do

@@ -9,6 +9,22 @@ local function peek(command, ...)
   return answer or nil
 end
 
+-- True if a comes before b in the order of their bytes, in which the server has the members of a
+-- sorted set. Lua's own comparison follows the locale that the server was started with.
+local function comes_before(a, b)
+  local n = 1
+  while n <= #a and string.sub(a, n, n + 15) == string.sub(b, n, n + 15) do
+    n = n + 16
+  end
+  for i = n, n + 15 do
+    local x, y = string.byte(a, i) or -1, string.byte(b, i) or -1
+    if x ~= y then
+      return x < y
+    end
+  end
+  return false
+end
+
 -- A reply of names and values, as a table.
 local function named(flat)
   local found = {}

@@ -28,10 +28,10 @@ local function up_to(key, order, member)
   local low, high = peek('ZCOUNT', key, '-inf', '(' .. order), peek('ZCOUNT', key, '-inf', order)
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if peek('ZRANGE', key, middle, middle)[1] <= member then
-      low = middle + 1
-    else
+    if comes_before(member, peek('ZRANGE', key, middle, middle)[1]) then
       high = middle
+    else
+      low = middle + 1
     end
   end
   return low
@@ -53,9 +53,9 @@ end
 
 function read.held(place, name, _, mark)
   local ids = peek('HKEYS', P .. 'held:' .. name) or {}
-  table.sort(ids)
+  table.sort(ids, comes_before)
   for _, id in ipairs(ids) do
-    if id > mark and left > 0 then
+    if left > 0 and comes_before(mark, id) then
       add(place, '0', id, id)
     end
   end
