@@ -46,3 +46,29 @@ async def test_who_does_not_come_back_is_looked_for_as_soon_as_it_may_be_judged(
         await queue.maintain(1.0)
         [again] = (await queue.lease([Want("a", 1)], 1, 1, "lives", 0.0)).deliveries
         assert again.losses == 1
+
+
+@pytest.mark.parametrize("back", [0.5, 3600.0])
+async def test_a_clock_that_is_set_back_gives_the_dead_one_lease_more(
+    server: services.Server, back: float
+) -> None:
+    now = 4e9
+    async with clocked(server, lambda: now) as link:
+        queue = RedisQueue(link, StoredOptions())
+
+        async def beat(worker: str) -> None:
+            await queue.extend(Beat(worker=worker, lease=LEASE, heartbeat=HEARTBEAT), [])
+
+        await queue.put([Task(id="a:1", lane="a")])
+        await beat("dies")
+        [_] = (await queue.lease([Want("a", 1)], 1, 1, "dies", 0.0)).deliveries
+        now -= back
+        began = now
+        leased = False
+        while not leased:
+            await beat("lives")
+            await queue.maintain(1.0)
+            leased = bool((await queue.lease([Want("a", 1)], 1, 1, "lives", 0.0)).deliveries)
+            now += HEARTBEAT
+            assert now - began <= LEASE + 2 * HEARTBEAT
+        assert now - began > LEASE

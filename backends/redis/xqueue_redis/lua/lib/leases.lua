@@ -5,6 +5,8 @@ local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, S
   DEAD = 8, WAITING = 9, RUN = 10 }
 local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
+-- A clock that is corrected by so many seconds at a time costs nobody anything.
+local AHEAD = 1
 -- Most deliveries taken from one worker by one script.
 local PORTION = 1000
 
@@ -101,7 +103,8 @@ local function trusted(mark, workers, run)
   return ago >= 0 and ago <= 2 * heartbeat and now >= mark[M.GRACE]
 end
 
--- All workers, by name; one whose row is damaged gets a lease to be heard of.
+-- All workers, by name; one whose row is damaged gets a lease to be heard of, as does one that was
+-- last heard of in the future: the server's clock was set back since, and may have been by years.
 local function all_workers(run)
   local flat = call('HGETALL', P .. 'workers')
   local found = {}
@@ -109,6 +112,9 @@ local function all_workers(run)
     local worker = unpacked(flat[i + 1])
     if not worker or #worker ~= W.RUN then
       worker = { now, 15, 1, 0, '', 0, 0, false, {}, run }
+      save_worker(flat[i], worker)
+    elseif worker[W.SEEN] > now + AHEAD then
+      worker[W.SEEN] = now
       save_worker(flat[i], worker)
     end
     found[flat[i]] = worker
