@@ -69,7 +69,7 @@ local run, lease_, heartbeat, answered, leaving = ARGV[1], told[2], told[3], tol
 local number = told[6]
 local known = worker_of(name)
 if known and known[W.DEAD] then
-  give_up(name, known) -- its tasks are being given away: then it begins anew
+  give_up(name, known, PORTION) -- its tasks are being given away: then it begins anew
   write()
   reset()
   known = nil

@@ -25,12 +25,22 @@ local function due_of(key, until_)
   return found
 end
 
--- The next one's score; `shift` is what is to be added to it.
-local function noted(key, shift)
-  local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  if first[2] then
-    next_at = math.min(next_at, math.max(now, tonumber(first[2]) + shift))
+local function first_in(key)
+  return tonumber(call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+end
+
+local function wanted_at(at)
+  next_at = at and math.min(next_at, math.max(now, at)) or next_at
+end
+
+-- When the first of a lane's tasks is to be expired or expunged; nil if none is known to be.
+local function deadline_of(lane)
+  local expires, ends = nil, first_in(P .. 'done:' .. lane)
+  if not lane_of(lane)[1] then
+    expires = first_in(P .. 'expiring:' .. lane)
+    expires = expires and expires + paused_for(lane, now)
   end
+  return expires and ends and math.min(expires, ends) or expires or ends
 end
 
 local function promote_due()
@@ -89,6 +99,39 @@ local function trim()
   end
 end
 
+-- A few lanes are all looked at each time. Of more those in which something is known to be due, see
+-- write_scores(); and, for what somebody else may have changed, so many in a second, however often
+-- this is called, and at most so many in a call, those looked at longest ago first.
+local LANES = { FEW = 16, RATE = 1000, CALL = 500 }
+
+-- The lanes to look at, and true if these are not all.
+local function lanes_to_see()
+  local n = call('HLEN', P .. 'lanes')
+  if n <= LANES.FEW then
+    return call('HKEYS', P .. 'lanes'), false
+  end
+  local lanes, chosen = due_of(P .. 'alarms', now), {}
+  for _, lane in ipairs(lanes) do
+    chosen[lane] = true
+  end
+  local ago = math.abs(now - tonumber(call('HGET', P .. 'meta', 'toured') or '0'))
+  local most = math.min(LANES.CALL, math.floor(ago * LANES.RATE))
+  if most > 0 then
+    call('HSET', P .. 'meta', 'toured', text(now))
+    if call('ZCARD', P .. 'tour') < n then
+      local unseen = {}
+      for i, lane in ipairs(call('HKEYS', P .. 'lanes')) do
+        unseen[2 * i - 1], unseen[2 * i] = 0, lane
+      end
+      many(unseen, 2, 'ZADD', P .. 'tour', 'NX')
+    end
+    for _, lane in ipairs(call('ZRANGE', P .. 'tour', 0, most - 1)) do
+      lanes[#lanes + 1] = not chosen[lane] and lane or nil
+    end
+  end
+  return lanes, true
+end
+
 local function each_lane(lanes, act)
   for _, lane in ipairs(lanes) do
     act(lane)
@@ -101,25 +144,32 @@ end
 
 -- In this order, for a task that was promoted may have waited too long, and one that has ended so
 -- may be of no use to anybody.
-local lanes = call('HKEYS', P .. 'lanes')
+local lanes, some = lanes_to_see()
 promote_due()
 write()
 reset()
 each_lane(lanes, expire_due)
 each_lane(lanes, expunge_due)
-local wanted, buried = reclaim(ARGV[1], tonumber(ARGV[5]))
+local wanted, buried, unfinished = reclaim(ARGV[1], tonumber(ARGV[5]))
+write()
+reset() -- what follows compares what is written
 audit()
 repair()
 trim()
-write()
-noted(P .. 'later', 0)
+wanted_at(first_in(P .. 'later'))
 for _, lane in ipairs(lanes) do
-  if not lane_of(lane)[1] then
-    noted(P .. 'expiring:' .. lane, paused_for(lane, now))
+  local deadline = deadline_of(lane)
+  wanted_at(deadline)
+  if some then
+    score(P .. 'tour', lane, now)
+    score(P .. 'alarms', lane, deadline or false)
   end
-  noted(P .. 'done:' .. lane, 0)
+end
+if some then
+  write()
+  wanted_at(first_in(P .. 'alarms'))
 end
 wanted = math.min(wanted, math.max(0, next_at - now))
-more = more or call('EXISTS', P .. 'repair') == 1
+more = more or unfinished or call('EXISTS', P .. 'repair') == 1
 local generation = call('HGET', P .. 'meta', 'generation') or ''
 return { text(wanted), more and 1 or 0, generation, unpack(buried) }

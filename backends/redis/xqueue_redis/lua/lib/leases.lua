@@ -7,7 +7,7 @@ local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
 -- A clock that is corrected by so many seconds at a time costs nobody anything.
 local AHEAD = 1
--- Most deliveries taken from one worker by one script.
+-- Most deliveries taken from the dead by one script.
 local PORTION = 1000
 
 local function worker_of(name)
@@ -35,17 +35,20 @@ local function forget_worker(name)
   end
 end
 
--- Take from a worker marked dead what it held, and forget it when that is all. How many were
--- taken; a later call takes the rest.
-local function give_up(name, worker)
+-- Take from a worker marked dead what it held, `most` of it, and forget it when that is all. How
+-- many were taken, and true if that was all; a later call takes the rest.
+local function give_up(name, worker, most)
+  if most <= 0 then
+    return 0, false
+  end
   local waiting = {}
   for _, one in ipairs(worker[W.WAITING]) do
     waiting[one[1] .. ' ' .. whole(one[2])] = true
   end
   local held, n = held_by(name), 0
   for _, one in ipairs(held) do
-    if n >= PORTION then
-      return n
+    if n >= most then
+      return n, false
     end
     n = n + 1
     local id, token = one[1], one[2]
@@ -58,7 +61,7 @@ local function give_up(name, worker)
     end
   end
   forget_worker(name)
-  return n
+  return n, true
 end
 
 -- The mark after a heartbeat of this worker: when workers could last renew.
@@ -122,13 +125,20 @@ local function all_workers(run)
   return found
 end
 
--- Give up on workers whose lease has run out. Seconds until one might again, `longest` at most, and
--- whom: a list of name, lease and number of deliveries.
+-- Give up on workers whose lease has run out. Seconds until one might again, `longest` at most;
+-- whom, a list of name, lease and number of deliveries; and true if some of these are yet to be taken.
 local function reclaim(run, longest)
   local workers = all_workers(run)
   local mark = unpacked(call('GET', P .. 'mark'))
   local judges = trusted(mark, workers, run)
   local slowest, lease, wanted, buried = 0, 0, longest, {}
+  local room, unfinished = PORTION, false
+
+  local function take_from(name, worker)
+    local n, all = give_up(name, worker, room)
+    room, unfinished = room - n, unfinished or not all
+  end
+
   for _, worker in pairs(workers) do
     slowest = math.max(slowest, worker[W.HEARTBEAT])
     lease = math.max(lease, worker[W.LEASE])
@@ -136,7 +146,7 @@ local function reclaim(run, longest)
   for name, worker in pairs(workers) do
     local left = lease_left(worker, slowest, run)
     if worker[W.DEAD] then
-      give_up(name, worker)
+      take_from(name, worker)
     elseif left > 0 then
       wanted = math.min(wanted, left)
     elseif not judges then
@@ -148,12 +158,13 @@ local function reclaim(run, longest)
       save_worker(name, worker)
       buried[#buried + 1] = name
       buried[#buried + 1] = format('%.17g', worker[W.LEASE])
-      buried[#buried + 1] = give_up(name, worker)
+      buried[#buried + 1] = call('HLEN', P .. 'held:' .. name)
+      take_from(name, worker)
     end
   end
   if mark and lease > 0 and (lease < mark[M.LEASE] or slowest < mark[M.HEARTBEAT]) then
     mark[M.LEASE], mark[M.HEARTBEAT] = lease, slowest
     call('SET', P .. 'mark', pack(mark))
   end
-  return math.max(wanted, 0.05), buried
+  return math.max(wanted, 0.05), buried, unfinished
 end

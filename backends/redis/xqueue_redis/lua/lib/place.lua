@@ -253,12 +253,13 @@ end
 
 local function write_scores()
   for key, members in pairs(scores) do
-    local added, removed, last, text = {}, {}, nil, nil
+    local added, removed, last, text, least = {}, {}, nil, nil, math.huge
     for member, value in pairs(members) do
       if value then
         -- Those of one batch are often the same, and a number as text costs more than its place.
         if value ~= last then
           last, text = value, format('%.17g', value)
+          least = math.min(least, value)
         end
         added[#added + 1] = text
         added[#added + 1] = member
@@ -268,6 +269,13 @@ local function write_scores()
     end
     many(removed, 1, 'ZREM', key)
     many(added, 2, 'ZADD', key)
+    if added[1] then
+      -- So that upkeep need not look into each lane.
+      local place, lane = string.match(key, '^(%l+):(.*)$', #P + 1)
+      if place == 'done' or place == 'expiring' then
+        call('ZADD', P .. 'alarms', 'LT', format('%.17g', least), lane)
+      end
+    end
   end
   for member, key in pairs(lines_touched) do
     if call('EXISTS', key) == 1 then
