@@ -193,9 +193,12 @@ class Lockstep:
             model.trace.append((event.seq, event.name, event.state, event.attempt, event.at))
         if before is not None and model.record is None:
             task = model.plan.task
-            kept = max(self.side.horizon if task.remember else 0.0, 2 * self.side.retry)
+            retry = 2 * self.side.retry
+            until = before.finished_at + max(self.side.horizon if task.remember else 0.0, retry)
+            if isinstance(command, Purge) and command.request:
+                until = max(until, self.side.clock() + retry)
             wish = remembered(before, command)
-            model.tombstone = Tombstone(before.finished_at + kept, before.settled, *wish)
+            model.tombstone = Tombstone(until, before.settled, *wish)
 
     def _nothing_is_overdue(self) -> None:
         """The queue was maintained: what time brings about has come about."""

@@ -287,7 +287,7 @@ class Tasks:
         if isinstance(command, Replay) and after is not None and command.edit is not None:
             task = decode_task(after.raw)
         if after is None:
-            changes = [self._bury(row, task, before, command)]
+            changes = [self._bury(row, task, before, command, at)]
         else:
             bucket, order, alarm = layout.place(task, after, at, paused, row.version + 1)
             body = layout.pack_task(after)
@@ -300,9 +300,12 @@ class Tasks:
         group = Group(changes, encoded(did), layout.deltas(task, before, after, did.verdict))
         return group, Applied(did.verdict, after, task)
 
-    def _bury(self, row: Row, task: Task, before: Record, command: Command) -> Change:
-        keep = self.options.dedupe_horizon if task.remember else 2 * self.options.client_retry
-        until = before.finished_at + max(keep, 2 * self.options.client_retry)
+    def _bury(self, row: Row, task: Task, before: Record, command: Command, at: float) -> Change:
+        retry = 2 * self.options.client_retry
+        keep = self.options.dedupe_horizon if task.remember else retry
+        until = before.finished_at + max(keep, retry)
+        if isinstance(command, Purge) and command.request:
+            until = max(until, at + retry)  # who wished it may ask again
         stone = Tombstone(until, before.settled, *remembered(before, command))
         return Change(row.key, row.version, layout.pack_task(stone), alarm=until)
 

@@ -182,6 +182,24 @@ async def wish_again(bench: Bench) -> None:
     await worker.ends(await worker.one("waits"))
 
 
+@case(
+    "H83f",
+    needs={Ability.CANCEL, Ability.RESULTS, Ability.VIEW},
+    settings={"dedupe_horizon": 1.0, "client_retry": 1.0},
+)
+async def late_purge_again(bench: Bench) -> None:
+    """A wish to purge, repeated, says again what it did also if the task ended so long ago that its
+    id is remembered no longer."""
+    task = await bench.submit(result_ttl=60.0)
+    worker = await bench.worker()
+    await worker.ends(await worker.one())
+    await bench.passes(2.5)
+    for _ in range(2):
+        await bench.does(Purge(task.id, request="a"))
+    await bench.does(Purge(task.id, request="z"), Did.UNKNOWN)
+    await bench.forgets(task)
+
+
 @case("H84", needs={Ability.CANCEL, Ability.VIEW}, deadline=30.0)
 async def cancel_against_lease(bench: Bench) -> None:
     """Cancel against lease: whichever is recorded first decides, and both sides agree."""

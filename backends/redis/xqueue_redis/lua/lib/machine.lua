@@ -381,6 +381,7 @@ local function gone(id, row, at, horizon, request)
   local wish, told = row[WISH], row[WISH_TOLD]
   if request and request ~= '' then
     wish, told = request, false
+    till = math.max(till, at + retry) -- who wished it may ask again
   end
   local key = task_key(id)
   call('DEL', key)
