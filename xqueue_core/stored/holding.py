@@ -12,7 +12,7 @@ import msgspec
 from xqueue_core.calls import Beat, BeatReply, Held, Hold, Settle
 from xqueue_core.commands import Lose
 from xqueue_core.errors import Unavailable, WorkerIdTaken
-from xqueue_core.stored import layout
+from xqueue_core.stored import gone, layout
 from xqueue_core.stored.layout import Mark, Orders, Unreadable, WorkerRow
 from xqueue_core.stored.leasing import HELD
 from xqueue_core.stored.records import ABSENT, ANY, Change, Group, Now, Row, Scan
@@ -37,6 +37,8 @@ class _Seen(NamedTuple):
     mark: Mark | None
     workers: Sequence[WorkerRow]
     orders: Orders
+    ordered: Change | None  # as they are to be written if it is back
+    late: bool  # it left, and this heartbeat was sent before
     holds: Sequence[Row]  # perhaps without bodies
 
     @property
@@ -60,21 +62,23 @@ class Keeper:
 
     async def _extend(self, beat: Beat, held: Sequence[Held], recorded: list[str]) -> BeatReply:
         for _ in range(ROUNDS):
-            seen = await self._look(beat.worker)
+            seen = await self._look(beat)
             known = layout.unpack(seen.worker, WorkerRow)
             if known is not None and known.dead:
                 # Another process is giving its tasks away: help, then begin anew.
                 await self._give_up(beat.worker)
                 continue
-            if known is not None and _another(known.beat, beat):
+            if known is not None and gone.another(gone.who(known.beat), gone.who(beat)):
                 raise WorkerIdTaken(
                     f"worker {beat.worker} is pid {known.beat.pid} on {known.beat.host!r}, and "
                     "alive: let every worker make an id of its own"
                 )
-            if beat.leaving:
+            late = known is None and seen.late
+            if beat.leaving or late:
                 await self._sort_out(seen.holds, frozenset(), None)
                 recorded.append("hand-back")
-                if await self._forget(beat.worker, seen.version):
+                left = gone.left(beat, seen.now.wall)
+                if late or await self._forget(beat.worker, seen.version, left):
                     return BeatReply([Hold.LOST] * len(held), now=seen.now.wall)
             elif await self._renew(beat, held, seen):
                 break
@@ -124,9 +128,10 @@ class Keeper:
 
     # -- one heartbeat ---------------------------------------------------------------------
 
-    async def _look(self, worker: str) -> _Seen:
-        known, marked, ordered = await self._records.load(
-            [f"worker/{worker}", layout.MARK, f"orders/{worker}"]
+    async def _look(self, beat: Beat) -> _Seen:
+        worker = beat.worker
+        known, marked, given, left = await self._records.load(
+            [f"worker/{worker}", layout.MARK, f"orders/{worker}", f"left/{worker}"]
         )
         [others] = await self._records.scan([Scan(layout.WORKERS, WORKERS)])
         [holds] = await self._records.outline([Scan(layout.held(worker), HELD)])
@@ -136,7 +141,8 @@ class Keeper:
             known,
             layout.unpack(marked, Mark),
             workers,
-            layout.unpack(ordered, Orders) or Orders(),
+            *gone.ordered(given, beat),
+            gone.is_late(left, beat),
             holds,
         )
 
@@ -151,7 +157,7 @@ class Keeper:
             waiting = before.waiting
         row = WorkerRow(beat, now.steady, now.epoch, now.wall, waiting=waiting)
         change = Change(f"worker/{beat.worker}", seen.version, layout.pack(row), layout.WORKERS)
-        changes = [change]
+        changes = [change, seen.ordered] if seen.ordered else [change]
         lease, heartbeat = _largest([*seen.workers, row])
         if mark is None or mark.epoch != now.epoch or now.steady - mark.steady > 2 * heartbeat:
             # Nobody could renew for a while: everybody gets a whole lease from now on.
@@ -257,7 +263,7 @@ class Keeper:
         [holds] = await self._records.scan([Scan(layout.held(name), HELD)])
         # If another process gave it up meanwhile and it is back, it holds what it has leased since,
         # or did not hold yet what it holds. What it leases from here on has other tokens.
-        [again] = await self._records.load([f"worker/{name}"])
+        again, given = await self._records.load([f"worker/{name}", f"orders/{name}"])
         worker = layout.unpack(marked, WorkerRow)
         if marked is None or worker is None or not worker.dead:
             return
@@ -278,26 +284,21 @@ class Keeper:
             what = "delivery is" if len(jobs) == 1 else "deliveries are"
             logger.warning(text, name, worker.beat.lease, len(jobs), what)
         taken = await self._tasks.each(jobs) if jobs else []
-        left = layout.pack(worker) if None in taken else None
-        await self._forget(name, marked.version, left)
+        lost = Change(f"lost/{name}", ANY, layout.pack(worker) if None in taken else None)
+        orders = gone.kept(name, given, worker, (await self._records.now()).wall)
+        await self._forget(name, marked.version, lost, orders)
 
-    async def _forget(self, worker: str, version: int, lost: bytes | None = None) -> bool:
-        """Remove all trace of a worker, but ``lost``, unless it was heard of since."""
-        changes = [
-            Change(f"lost/{worker}", ANY, lost),
-            Change(f"worker/{worker}", version, None),
-            Change(f"turn/{worker}", ANY, None),
-            Change(f"orders/{worker}", ANY, None),
-        ]
-        [gone] = await self._records.swap([Group(changes)])
-        return gone
-
-
-def _another(known: Beat, beat: Beat) -> bool:
-    """True if the two come from different workers of one id, as far as they say who they are."""
-    told = known.started_at and beat.started_at
-    same = ("host", "pid", "started_at")
-    return bool(told) and any(getattr(known, one) != getattr(beat, one) for one in same)
+    async def _forget(self, worker: str, version: int, *others: Change) -> bool:
+        """Remove all trace of a worker, but what ``others`` say, unless it was heard of since."""
+        changes = {
+            f"lost/{worker}": Change(f"lost/{worker}", ANY, None),
+            f"worker/{worker}": Change(f"worker/{worker}", version, None),
+            f"turn/{worker}": Change(f"turn/{worker}", ANY, None),
+            f"orders/{worker}": Change(f"orders/{worker}", ANY, None),
+            **{one.key: one for one in others},
+        }
+        [forgotten] = await self._records.swap([Group(list(changes.values()))])
+        return forgotten
 
 
 def _readable(holds: Sequence[Row]) -> dict[str, Record]:

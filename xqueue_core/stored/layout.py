@@ -10,6 +10,7 @@ row                       bucket, order                          body
 ``type/<type>``           ``types``                              TypeRow
 ``worker/<id>``           ``workers``                            WorkerRow
 ``orders/<id>``           none                                   Orders
+``left/<id>``             none                                   Left
 ``turn/<id>``             none                                   TurnRow
 ``lost/<id>``             none                                   WorkerRow
 ``schedule/<name>``       ``schedules``                          Standing
@@ -122,10 +123,18 @@ class WorkerRow(msgspec.Struct, array_like=True):
 
 
 class Orders(msgspec.Struct, array_like=True):
-    """What an operator ordered a worker to do."""
+    """What an operator ordered a worker to do; ``of`` which process if it was declared dead."""
 
     quiet: bool = False
     stop: bool = False
+    of: tuple[str, int, float] | None = None
+
+
+class Left(msgspec.Struct, array_like=True):
+    """The number of the heartbeat with which a worker left, and which process it was."""
+
+    number: int
+    of: tuple[str, int, float]
 
 
 class Turn(msgspec.Struct, array_like=True):
@@ -170,7 +179,7 @@ def readable(*kinds: type) -> None:
     _READERS.update((kind, msgspec.msgpack.Decoder(kind).decode) for kind in kinds)
 
 
-readable(Unique, LaneRow, TypeRow, WorkerRow, Orders, TurnRow, Mark)
+readable(Unique, LaneRow, TypeRow, WorkerRow, Orders, Left, TurnRow, Mark)
 readable(Standing, Gate, Registration, RenewalMark)
 
 

@@ -98,6 +98,6 @@ def _other(row: Row, now: Now) -> Change:
         if unique is not None and (unique.until is None or unique.until > now.wall):
             return Change(row.key, row.version, row.body, alarm=unique.until)
         return Change(row.key, row.version, None)
-    if row.key.startswith("progress/"):
+    if row.key.startswith(("progress/", "left/", "orders/")):
         return Change(row.key, row.version, None)
     return Change(row.key, row.version, row.body, row.bucket, row.order)

@@ -6,7 +6,7 @@ import pytest
 
 import services
 from support.redis_clock import clocked
-from xqueue_core.calls import Beat, Want
+from xqueue_core.calls import Beat, Order, Want
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.task import Task
 from xqueue_redis.queue import RedisQueue
@@ -72,3 +72,35 @@ async def test_a_clock_that_is_set_back_gives_the_dead_one_lease_more(
             now += HEARTBEAT
             assert now - began <= LEASE + 2 * HEARTBEAT
         assert now - began > LEASE
+
+
+async def test_what_is_remembered_of_who_is_gone_goes_in_time(server: services.Server) -> None:
+    now = 4e9
+    async with clocked(server, lambda: now) as link:
+        queue = RedisQueue(link, StoredOptions())
+
+        async def beat(worker: str, *, leaving: bool = False) -> None:
+            beat = Beat(worker=worker, lease=LEASE, heartbeat=HEARTBEAT, leaving=leaving)
+            await queue.extend(beat, [])
+
+        async def passes(seconds: float) -> None:
+            nonlocal now
+            end = now + seconds
+            while now < end:
+                now += HEARTBEAT
+                await beat("lives")
+                await queue.maintain(1.0)
+
+        await beat("leaves", leaving=True)
+        assert 25_000 < await link.command("PTTL", f"{link.prefix}left:leaves") <= 30_000
+        for worker in ("dies", "nothing"):
+            await beat(worker)
+            await queue.control([Order(worker, stop=worker == "dies")])
+        await passes(LEASE + 5)
+        assert await link.command("HKEYS", f"{link.prefix}orders") == [b"dies"]
+        now += 3500
+        await passes(5)
+        assert await link.command("HLEN", f"{link.prefix}orders") == 1
+        now += 100
+        await passes(5)
+        assert await link.command("HLEN", f"{link.prefix}orders") == 0

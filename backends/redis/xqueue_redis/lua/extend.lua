@@ -13,9 +13,33 @@
 local told, held = unpack_(ARGV[3]), unpack_(ARGV[4]) --@call
 local name, host, pid, started_at, lanes = told[1], told[7], told[8], told[9], told[10] --@call
 
-local function another(known)
-  return known[W.STARTED_AT] ~= 0 and started_at ~= 0 and (known[W.HOST] ~= host
-    or known[W.PID] ~= pid or known[W.STARTED_AT] ~= started_at)
+-- True if another process than the one that sent this, as far as both say which they are.
+local function another(host_, pid_, started_at_)
+  return started_at_ ~= 0 and started_at ~= 0
+    and (host_ ~= host or pid_ ~= pid or started_at_ ~= started_at)
+end
+
+-- How long a heartbeat may be under way behind the one with which its worker left (seconds).
+local LATE = 30
+
+-- True if the worker that sent this has left since.
+local function is_late(number)
+  local left = started_at ~= 0 and number > 0 and unpacked(call('GET', P .. 'left:' .. name))
+  return left and number < left[1] and left[2] == host and left[3] == pid and left[4] == started_at
+end
+
+-- What it is ordered to do. One that was declared dead, and is back, is told what it was ordered
+-- before; another process of its id is not.
+local function ordered()
+  local orders = unpacked(call('HGET', P .. 'orders', name)) or { false, false }
+  if orders[3] then
+    if another(orders[4], orders[5], orders[6]) then
+      call('HDEL', P .. 'orders', name)
+      return { false, false }
+    end
+    call('HSET', P .. 'orders', name, pack({ orders[1], orders[2] }))
+  end
+  return orders
 end
 
 -- Hand back, uncharged, what the worker does not know that it has.
@@ -69,18 +93,22 @@ local run, lease_, heartbeat, answered, leaving = ARGV[1], told[2], told[3], tol
 local number = told[6]
 local known = worker_of(name)
 if known and known[W.DEAD] then
-  give_up(name, known, PORTION) -- its tasks are being given away: then it begins anew
+  give_up(name, known, DEATH.PORTION) -- its tasks are being given away: then it begins anew
   write()
   reset()
   known = nil
 end
-if known and another(known) then
+if known and another(known[W.HOST], known[W.PID], known[W.STARTED_AT]) then
   return { 'taken', known[W.HOST], known[W.PID] }
 end
 local found = held_by(name)
-if leaving then
+local late = not known and is_late(number)
+if leaving or late then
   hand_back(found, {}, math.huge, 'left')
   forget_worker(name)
+  if not late then
+    call('SET', P .. 'left:' .. name, pack({ number, host, pid, started_at }), 'EX', LATE)
+  end
   write()
   return { 'ok', verdicts({}), {}, 0, 0, format('%.6f', now), '' }
 end
@@ -103,7 +131,7 @@ if not overtaken then
 end
 mark_beat(run, lease_, heartbeat)
 hand_back(found, by_token, answered, 'unanswered')
-local orders = unpacked(call('HGET', P .. 'orders', name)) or { false, false }
+local orders = ordered()
 local paused_lanes = {}
 for _, lane in ipairs(lanes) do
   if lane_of(lane)[1] then

@@ -87,9 +87,8 @@ local function expunge_due(lane)
   end
 end
 
--- Longest time between two looks for events that are too old (seconds).
-local TRIM_EVERY = 10
 local function trim()
+  local TRIM_EVERY = 10 -- longest time between two looks for events that are too old (seconds)
   local retention = tonumber(ARGV[2])
   local last = tonumber(call('HGET', P .. 'meta', 'trimmed') or '0')
   if math.abs(now - last) >= math.min(TRIM_EVERY, retention / 4) then

@@ -5,10 +5,10 @@ local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, S
   DEAD = 8, WAITING = 9, RUN = 10 }
 local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
--- A clock that is corrected by so many seconds at a time costs nobody anything.
-local AHEAD = 1
--- Most deliveries taken from the dead by one script.
-local PORTION = 1000
+-- AHEAD: a clock that is corrected by so many seconds at a time costs nobody anything. PORTION: most
+-- deliveries taken from the dead by one script. ORDERED: for so many seconds the dead may come back
+-- and do what they were ordered.
+local DEATH = { AHEAD = 1, PORTION = 1000, ORDERED = 3600 }
 
 local function worker_of(name)
   return unpacked(call('HGET', P .. 'workers', name))
@@ -29,9 +29,25 @@ local function held_by(name)
   return found
 end
 
-local function forget_worker(name)
+-- Forget a worker; not what it was ordered if it was declared `dead`, its row: it may come back.
+local function forget_worker(name, dead)
+  local orders = dead and unpacked(call('HGET', P .. 'orders', name))
   for _, hash in ipairs({ 'workers', 'beats', 'turns', 'orders' }) do
     call('HDEL', P .. hash, name)
+  end
+  if orders and (orders[1] or orders[2]) then
+    call('HSET', P .. 'orders', name, pack({ orders[1], orders[2], now, dead[W.HOST], dead[W.PID],
+      dead[W.STARTED_AT] }))
+  end
+end
+
+local function forget_old_orders()
+  local flat = call('HGETALL', P .. 'orders')
+  for i = 1, #flat, 2 do
+    local orders = unpacked(flat[i + 1])
+    if not orders or (orders[3] and math.abs(now - orders[3]) > DEATH.ORDERED) then
+      call('HDEL', P .. 'orders', flat[i])
+    end
   end
 end
 
@@ -60,7 +76,7 @@ local function give_up(name, worker, most)
       machine.vanished(nil, id, 'processing')
     end
   end
-  forget_worker(name)
+  forget_worker(name, worker)
   return n, true
 end
 
@@ -116,7 +132,7 @@ local function all_workers(run)
     if not worker or #worker ~= W.RUN then
       worker = { now, 15, 1, 0, '', 0, 0, false, {}, run }
       save_worker(flat[i], worker)
-    elseif worker[W.SEEN] > now + AHEAD then
+    elseif worker[W.SEEN] > now + DEATH.AHEAD then
       worker[W.SEEN] = now
       save_worker(flat[i], worker)
     end
@@ -132,7 +148,7 @@ local function reclaim(run, longest)
   local mark = unpacked(call('GET', P .. 'mark'))
   local judges = trusted(mark, workers, run)
   local slowest, lease, wanted, buried = 0, 0, longest, {}
-  local room, unfinished = PORTION, false
+  local room, unfinished = DEATH.PORTION, false
 
   local function take_from(name, worker)
     local n, all = give_up(name, worker, room)
@@ -162,6 +178,7 @@ local function reclaim(run, longest)
       take_from(name, worker)
     end
   end
+  forget_old_orders()
   if mark and lease > 0 and (lease < mark[M.LEASE] or slowest < mark[M.HEARTBEAT]) then
     mark[M.LEASE], mark[M.HEARTBEAT] = lease, slowest
     call('SET', P .. 'mark', pack(mark))
