@@ -300,15 +300,15 @@ class Engine:
         self.gate.look()
         if outcome is not None and not job.lost:
             self.settler.add(job, outcome)
-        else:
-            # No settlement will tell that there is room again.
+        else:  # no settlement will tell that there is room again
+            report.lost(job)
             self.changed.set()
             self._poke()
 
     def _settled(self, job: Job, outcome: AnyOutcome, verdict: Settled) -> None:
         self.desk.settling.discard(job)
         if verdict is Settled.LOST:
-            logger.info("%s: delivery %d is not current any more", job.id, job.delivery.token)
+            report.lost(job)
         elif type(outcome) is Parked:
             self.lines.parked(job.lane, job.delivery.task.key or "")
         if len(self.desk.settling) <= self.settler.stuck:

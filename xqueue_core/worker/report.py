@@ -45,6 +45,12 @@ def failure(job: Job, outcome: AnyOutcome | None, error: BaseException | None = 
         return
 
 
+def lost(job: Job) -> None:
+    """Log that what a task came to here changes nothing, if it has run."""
+    if job.started:
+        logger.info("%s: delivery %d is not current any more", job.id, job.delivery.token)
+
+
 def listed(jobs: Collection[Job]) -> str:
     """How many tasks they are, and the ids of the first ten: ``2 tasks: a:1, b:2``."""
     if not jobs:
