@@ -69,14 +69,15 @@ class Net:
         self.severed = ""  # the weather of all calls but the semaphore's
         self.storm = 0
         self._trouble = self._lost = -1e9
+        self._slow = [0, 0]  # calls under way whose reply is slow: of the queue, of the semaphore
 
     def troubled(self, seconds: float) -> bool:
         """True if anything went wrong on it so lately."""
-        return self._loop.now - self._trouble < seconds
+        return any(self._slow) or self._loop.now - self._trouble < seconds
 
     def unpermitted(self, seconds: float) -> bool:
         """True if anything went wrong on the way to the semaphore so lately."""
-        return self._loop.now - self._lost < seconds
+        return self._slow[True] > 0 or self._loop.now - self._lost < seconds
 
     def struck(self) -> None:
         """Something went wrong with who uses it."""
@@ -96,9 +97,16 @@ class Net:
         if fate == "hang":
             await asyncio.sleep(DEADLINE)
             raise (Unavailable if self._draw() < 0.5 else Unknown)(f"{name}: no answer")
-        if self._embedded:
-            return await self._here(name, make, fate, wait)
-        return await _Sent(self, name, make, at_once or make, fate).reply(wait)
+        slow = fate == "slow"
+        self._slow[name in PERMITS] += slow
+        try:
+            if self._embedded:
+                return await self._here(name, make, fate, wait)
+            return await _Sent(self, name, make, at_once or make, fate).reply(wait)
+        finally:
+            self._slow[name in PERMITS] -= slow
+            if slow:
+                self._strikes(name)
 
     def _fate(self, name: str) -> str:
         fate = self.weather or self._broker.weather
@@ -109,11 +117,11 @@ class Net:
         if not fate and name not in PERMITS:
             fate = self.severed
         if fate:
-            self.late(name)
+            self._strikes(name)
             self._broker.story.say(self._strand.name, "call", f"{name}: {fate}")
         return fate
 
-    def late(self, name: str) -> None:
+    def _strikes(self, name: str) -> None:
         """Something goes wrong with a call, or has just come to its end."""
         self._trouble = self._loop.now
         if name in PERMITS:
@@ -126,7 +134,6 @@ class Net:
             result = await make()
         elif fate == "slow":
             await asyncio.sleep((SLOW + wait) * self._draw())
-            self.late(name)
         elif fate:
             raise Unknown(f"{name}: no answer")
         return result
@@ -212,8 +219,6 @@ class _Sent:
     def _answer(self, call: asyncio.Task[Any]) -> None:
         if self._reply.done():
             return
-        if self._fate == "slow":
-            self._net.late(self._name)
         if (error := call.exception()) is not None:
             self._reply.set_exception(error)
         else:
