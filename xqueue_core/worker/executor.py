@@ -178,15 +178,9 @@ class Executor:
 
     def _begins(self, job: Job) -> bool:
         """True if its code may begin, which it does then; else it is :func:`barred`."""
-        if (
-            not self._good(job)
-            or job.canceled
-            or job.lost
-            or job.recalled
-            or job.stage is Stage.ENDED
-        ):
-            return False
-        if job.told is not Told.NOTHING or not job.claim():
+        ends = job.canceled or job.lost or job.told is not Told.NOTHING
+        back = job.recalled or job.stage is Stage.ENDED
+        if ends or back or not self._good(job) or not job.claim():
             return False
         job.started = self._clock()
         report.started(job)

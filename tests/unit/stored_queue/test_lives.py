@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.queues import LEASE, Bench, a_task
-from unit.stored_queue.lives import is_alive, pass_by
+from unit.stored_queue.lives import is_alive, outlive, pass_by
 from xqueue_core.calls import Hold
 from xqueue_core.errors import Unknown
 from xqueue_core.stored import layout
@@ -17,11 +17,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("nth", [1, 2, 3])
 async def test_another_finishes_what_died_while_it_reclaimed(bench: Bench, nth: int) -> None:
     await bench.put(a_task(0), a_task(1, unique_key="hash"))
-    await pass_by(bench, LEASE + 2, "a", "b")
-    await bench.lease("a", 2)
-    await pass_by(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
+    await outlive(bench, "a", "b", held=2)
     bench.records.lose_reply(nth)  # marked dead; or what it held was lost; or it was forgotten
     with pytest.raises(Unknown):
         await bench.queue.maintain(1.0)
@@ -94,11 +90,7 @@ async def test_a_worker_that_comes_back_while_its_orphans_are_found_keeps_what_i
 async def test_giving_up_an_old_life_does_not_end_the_new_one(bench: Bench) -> None:
     """A process that reclaims stands still; meanwhile the worker comes back and leases."""
     await bench.put(a_task(0), a_task(1))
-    await pass_by(bench, LEASE + 2, "a", "b")
-    await bench.lease("a")
-    await pass_by(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
+    await outlive(bench, "a", "b", held=1)
     came_back = []
 
     async def come_back() -> None:
@@ -119,11 +111,7 @@ async def test_what_a_worker_leases_after_it_came_back_is_not_taken_with_its_old
 ) -> None:
     """A process stands still between it has marked a worker dead and it looks what that holds."""
     await bench.put(a_task(0), a_task(1))
-    await pass_by(bench, LEASE + 2, "a", "b")
-    await bench.lease("a")
-    await pass_by(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
+    await outlive(bench, "a", "b", held=1)
     came_back = []
 
     async def come_back() -> None:
@@ -147,11 +135,7 @@ async def test_a_second_life_is_not_forgotten_with_the_first_while_it_holds_some
     """A process stands still behind its look at what a dead worker holds. That comes back, works,
     is killed, and is marked dead again, by a process that is killed just then."""
     await bench.put(a_task(0), a_task(1))
-    await pass_by(bench, LEASE + 2, "a", "b")
-    await bench.lease("a")
-    await pass_by(bench, LEASE - 1, "b")
-    bench.later(2.0)
-    await bench.beat("b")
+    await outlive(bench, "a", "b", held=1)
 
     async def is_killed() -> None:
         raise Unknown("killed")
