@@ -9,7 +9,7 @@ import pytest
 
 import services
 from support.redis_clock import ClockedLink, clocked
-from xqueue_core.calls import Beat, Declare, Settle, Want
+from xqueue_core.calls import Beat, Declare, Pause, Resume, Settle, Want
 from xqueue_core.stored.options import StoredOptions
 from xqueue_core.task import Success, Task
 from xqueue_redis.connection import RUN_ID
@@ -95,6 +95,22 @@ async def test_in_many_lanes_each_task_expires_and_goes_in_time(server: services
         for _ in range(3):
             await many.queue.maintain(5.0)
         assert set(await many.view.find(kept)) == {None}
+
+
+async def test_a_lane_that_is_resumed_is_looked_at_again_at_once(server: services.Server) -> None:
+    """While it was paused nothing was known to be due in it."""
+    now = 4e9
+    async with clocked(server, lambda: now) as link:
+        many = Many(link)
+        await many.declare(1_300)
+        await many.queue.put([Task(id="l7:x", lane="l7", queue_timeout=10.0)])
+        await many.queue.control([Pause("l7")])
+        for _ in range(6):
+            now += 1.0
+            await many.queue.maintain(5.0)
+        await many.queue.control([Resume("l7")])
+        await many.queue.maintain(5.0)
+        assert await link.command("ZSCORE", f"{link.prefix}alarms", "l7") is not None
 
 
 async def test_what_a_heartbeat_sees_coming_is_seen_to_in_time(server: services.Server) -> None:

@@ -95,6 +95,8 @@ local function set_paused(name, paused_)
     local new = { paused_, paused_for(name, now), now }
     call('HSET', P .. 'lanes', name, pack(new))
     lanes_seen[name] = new
+    -- When something is due in it is another time now: the next upkeep is to look.
+    call('ZADD', P .. 'alarms', 'LT', format('%.17g', now), name)
     ring(name, TOKENS)
   end
   return answer('applied', '', 0)
