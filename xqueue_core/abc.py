@@ -175,7 +175,8 @@ class Semaphore(ABC):
 
         Idempotent by the request's id: asking again returns the permit if it was granted
         since, else the place in line. Requests of one key are served first come, first served.
-        A grant to a waiter that does not ask again within 2 s passes on.
+        A grant to a waiter that does not ask again within 2 s passes on. What was granted and
+        stands above the limit when asked for again is answered with YIELD.
 
         Cancelled, or without an answer in time, it must not go on asking in the broker: what it
         had sent by then may take effect within 8 s, and nothing later. Workers withdraw a request

@@ -45,12 +45,27 @@ class Grant(StrEnum):
     FREE = "free"  # the key has no limit: no permit is needed
 
 
+class Keep(StrEnum):
+    """What a worker learns about a permit it holds."""
+
+    KEPT = "kept"
+    YIELD = "yield"  # finish what runs under it, start nothing more, release it
+    LOST = "lost"  # it expired or was released: it counts no more
+
+
 class Answer(msgspec.Struct):
-    """Answer to one request; ``token`` fences the permit, ``place`` is 1 for the next in line."""
+    """Answer to one request; ``token`` fences the permit, ``place`` is 1 for the next in line.
+
+    ``version`` of a permit is that of the key's limit as it is now, as :meth:`Semaphore.renew`
+    tells it; 0 without a limit. ``keep`` is YIELD if it was granted before, and now stands above
+    a limit that was lowered: who has not begun under it gives it back.
+    """
 
     grant: Grant
     token: int = 0
     place: int = 0
+    version: int = 0
+    keep: Keep = Keep.KEPT
 
 
 class Permit(msgspec.Struct, frozen=True):
@@ -64,14 +79,6 @@ class Permit(msgspec.Struct, frozen=True):
     key: str
     token: int = 0
     idle: float = 0.0
-
-
-class Keep(StrEnum):
-    """What ``renew`` learns about one permit."""
-
-    KEPT = "kept"
-    YIELD = "yield"  # finish what runs under it, start nothing more, release it
-    LOST = "lost"  # it expired or was released: it counts no more
 
 
 class Renewed(msgspec.Struct):

@@ -106,7 +106,9 @@ class FakeSemaphore(Semaphore):
             held[request.id] = request.worker
             if request.id in line:
                 line.remove(request.id)
-            return Answer(Grant.GRANTED, token=1)
+            above = list(held)[limit:]
+            keep = Keep.YIELD if request.id in above else Keep.KEPT
+            return Answer(Grant.GRANTED, 1, version=self.versions.get(key, 0), keep=keep)
         if not request.queue:
             return Answer(Grant.DENIED)
         if request.id not in line:

@@ -371,3 +371,15 @@ def test_the_largest_lease_counts() -> None:
     assert heartbeat(mark.lease) == 1.0
     assert not mark.stale(at(2.0))
     assert mark.beaten(at(9.0), 1.0).until == 19.0
+
+
+def test_a_grant_tells_the_limits_version_and_asked_again_what_stands_above_a_lowered_one() -> None:
+    gate = limited(3)
+    first = ask(gate, "a", "b", "c")
+    assert {one.version for one in first} == {gate.seen_version}
+    gate.set_limit(1, True, at(1))
+    again = ask(gate, "c", "a", "b")
+    assert [one.keep for one in again] == [Keep.YIELD, Keep.KEPT, Keep.YIELD]
+    assert {one.version for one in again} == {gate.seen_version} != {first[0].version}
+    gate.set_limit(None, True, at(2))
+    assert ask(gate, "c") == [Answer(Grant.GRANTED, first[2].token, version=0)]

@@ -170,7 +170,8 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
             if waiting is not None and not request.queue and waiting.worker == request.worker:
                 del self.waiters[request.id]
         places = {id: n for n, id in enumerate(self.waiters, 1)}
-        return [self._answer(request, places) for request in requests], woken
+        above = self._above()
+        return [self._answer(request, places, above) for request in requests], woken
 
     def _known(self, request: Request, term: int, now: Now) -> bool:
         """True if the request has a permit or a place already, which it then takes up."""
@@ -194,10 +195,13 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
                 waiter.asked = now.steady
         return True
 
-    def _answer(self, request: Request, places: Mapping[str, int]) -> Answer:
+    def _answer(
+        self, request: Request, places: Mapping[str, int], above: Collection[str]
+    ) -> Answer:
         holder = self.holders.get(request.id)
         if holder is not None and holder.worker == request.worker:
-            return Answer(Grant.GRANTED, holder.token)
+            keep = Keep.YIELD if request.id in above else Keep.KEPT
+            return Answer(Grant.GRANTED, holder.token, version=self.seen_version, keep=keep)
         if self.limit is None:
             return Answer(Grant.FREE)
         waiter = self.waiters.get(request.id)
@@ -264,10 +268,9 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
 
         That is one that is ``unused``, by what the worker that renews tells, else the oldest.
         """
-        limit = self.limit
-        if limit is None:
-            return set()
-        found = set(islice(reversed(self.holders), max(0, len(self.holders) - limit)))
+        found = self._above()
+        if self.limit is None:
+            return found
         oldest = [
             id for id, holder in self.holders.items() if holder.offered is None and id not in found
         ]
@@ -281,6 +284,13 @@ class Gate(msgspec.Struct, array_like=True, omit_defaults=True):
                 oldest.remove(chosen)
                 found.add(chosen)
         return found
+
+    def _above(self) -> set[str]:
+        """Holders that stand above the limit: the latest."""
+        limit = self.limit
+        if limit is None:
+            return set()
+        return set(islice(reversed(self.holders), max(0, len(self.holders) - limit)))
 
     # -- limits ------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from xqueue_core.errors import BrokerError, Unavailable, Unknown
 from xqueue_core.handlers import Kind
-from xqueue_core.permits import Answer, Grant, Request
+from xqueue_core.permits import Answer, Grant, Keep, Request
 from xqueue_core.worker.desk import Desk
 from xqueue_core.worker.grip import Grip
 from xqueue_core.worker.lane import FIRST, Lane
@@ -137,17 +137,17 @@ class Asking:
         # All slots are taken. A lane below its share gets its turn all the same, or lanes
         # without a limit, whose tasks are fetched ahead, would keep it out for ever. But where
         # that was of no use, and others were in need of it, something must have ended since.
-        return 1 if not lane.idle and not lane.spurned and self._below(lane) else 0
+        return 1 if not lane.spare and not lane.spurned and self._below(lane) else 0
 
     def _free(self, kind: Kind | None, seeking: Sequence[Lane]) -> int:
         """Slots, or what there is for a kind, that nothing here is about to take."""
         waiting = [job for lane in self._lanes.values() for job in lane.waiting]
-        idle = sum(len(lane.idle) for lane in seeking if lane.needs(kind))
+        idle = sum(lane.spare for lane in seeking if lane.needs(kind))
         return self._desk.startable(kind, waiting) - idle
 
     def _below(self, lane: Lane) -> bool:
         """True if the lane has less than its share of what can run at once."""
-        has = lane.used + len(lane.idle)
+        has = lane.used + lane.spare
         return all(
             has * sum(one.needs(kind) for one in self._lanes.values()) < self._desk.capacity(kind)
             for kind in (None, *lane.scarce)
@@ -212,7 +212,7 @@ class Asking:
         denied: set[str] = set()
         granted: set[str] = set()
         for (lane, request), answer in zip(asked, answers, strict=True):
-            if answer.grant is Grant.DENIED:
+            if answer.grant is Grant.DENIED or answer.keep is Keep.YIELD:
                 denied.add(lane.name)
                 lane.step = FIRST
             elif answer.grant is Grant.GRANTED:
@@ -237,10 +237,13 @@ class Asking:
             lane.closed = True
         elif answer.grant is Grant.GRANTED:
             grip = self._permits.granted(request, answer.token, lane.name)
-            if wanted and lane.open and not self._permits.blind():
+            if not (wanted and lane.open) or self._permits.blind() or answer.keep is Keep.YIELD:
+                self._permits.release(grip)
+            elif answer.version in (0, lane.version):
                 self._granted(lane, grip)
             else:
-                self._permits.release(grip)
+                # The limit was changed, or all was lost, and what runs here may not be counted.
+                lane.aside[grip] = answer.version
 
     def _withdraw_unwanted(self, asked: Asked) -> None:
         """A call ended without an answer: it may have taken effect after a withdrawal."""

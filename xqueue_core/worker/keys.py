@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xqueue_core.errors import BrokerError, InvalidTask, Unavailable, Unknown
-from xqueue_core.permits import Answer, Grant, Permit, Request, task_key
+from xqueue_core.permits import Answer, Grant, Keep, Permit, Request, task_key
 from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack, Parked
 from xqueue_core.text import storable
 from xqueue_core.worker.grip import Grip
@@ -177,9 +177,12 @@ class Keys:
             if answer.grant is Grant.GRANTED:
                 job.key_permit = self._permits.granted(request, answer.token, "")
                 job.key_permit.job = job
-            if id(job) not in here:  # withdrawn meanwhile
+            here_still, above = id(job) in here, answer.keep is Keep.YIELD
+            if above or not here_still:  # withdrawn meanwhile
                 self.freed(job)
-            elif answer.grant in (Grant.GRANTED, Grant.FREE):
+            if not here_still:
+                continue
+            if answer.grant in (Grant.GRANTED, Grant.FREE) and not above:
                 self._start(job)
             else:
                 self._refuse(job, Parked())

@@ -50,6 +50,8 @@ class Lane:
     closed: bool = False  # nothing is asked for until the next renewal has told and counted
     paused: bool = False
     idle: list[Grip] = field(default_factory=list)  # permits without a task
+    #: Permits that wait for a renewal, and the version of the limit under which they came.
+    aside: dict[Grip, int] = field(default_factory=dict)
     used: int = 0
     work: bool = True  # it may have tasks; settled by the next empty answer
     waiting: deque[Job] = field(default_factory=deque)  # fetched ahead of the permits used here
@@ -91,7 +93,32 @@ class Lane:
             permits.withdraw(request)
         self.asked.clear()
 
+    @property
+    def spare(self) -> int:
+        """How many permits are here, or will be after the next renewal, that serve no task."""
+        return len(self.idle) + len(self.aside)
+
     def give_back(self, permits: PermitDesk, count: int) -> None:
         """Give so many idle permits back."""
         for _ in range(count):
             permits.release(self.idle.pop())
+
+    def give_back_all(self, permits: PermitDesk) -> None:
+        """Give back whatever serves no task."""
+        self.give_back(permits, len(self.idle))
+        self.give_back_aside(permits)
+
+    def give_back_aside(self, permits: PermitDesk) -> None:
+        """Give back what waits for a renewal."""
+        for grip in self.aside:
+            permits.release(grip)
+        self.aside.clear()
+
+    def settle(self) -> list[Grip]:
+        """A renewal has told the version: the permits that may be used now.
+
+        The others came under another one, and wait for a renewal that was sent since.
+        """
+        known = [grip for grip, version in self.aside.items() if version == self.version]
+        self.aside = {grip: self.version for grip in self.aside if grip not in known}
+        return known

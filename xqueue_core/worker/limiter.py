@@ -101,7 +101,7 @@ class Limiter:
         """There may be more room, or less, or a rest has begun or ended."""
         if self._resting():
             for lane in self._lanes.values():
-                lane.give_back(self._permits, len(lane.idle))
+                lane.give_back_all(self._permits)
         self._asking.look()
 
     def ended(self, job: Job) -> None:
@@ -192,7 +192,7 @@ class Limiter:
         # A short answer is no empty lane: where many workers take, one loses some to others.
         lane.work = got > 0
         if not lane.work:
-            lane.give_back(self._permits, len(lane.idle))
+            lane.give_back_all(self._permits)
         self.look()
 
     def trim(self) -> None:
@@ -237,7 +237,7 @@ class Limiter:
             lane.paused = not lane.paused
             if lane.paused:
                 lane.withdraw(self._permits)
-                lane.give_back(self._permits, len(lane.idle))
+                lane.give_back_all(self._permits)
             else:
                 lane.work = True
         self.look()
@@ -248,6 +248,9 @@ class Limiter:
         """True if the semaphore has lost its data, which is then told again, by every worker."""
         forgotten = await self._declaring.forgotten(versions)
         if forgotten:
+            # Granted in its new life, beside runs that are not counted in it.
+            for lane in self._lanes.values():
+                lane.give_back_aside(self._permits)
             self.look()
         return forgotten
 
@@ -286,7 +289,7 @@ class Limiter:
     def _unlimited(self, lane: Lane) -> None:
         lane.closed = False
         lane.withdraw(self._permits)
-        lane.give_back(self._permits, len(lane.idle))
+        lane.give_back_all(self._permits)
         while lane.waiting:
             self._enter(lane.waiting.popleft())
         self._poke()
@@ -316,6 +319,10 @@ class Limiter:
             self._poke()
         for lane in self._lanes.values():
             lane.closed = False
+            if known := lane.settle():
+                for grip in known:
+                    self._granted(lane, grip)
+                self._poke()
             self._hand_back_stranded(lane)
         self.look()
 
@@ -334,6 +341,7 @@ class Limiter:
         """An idle permit was lost, or must be given up."""
         lane = self._lanes[grip.lane]
         lane.spurned = lane.spurned or grip.yielding
+        lane.aside.pop(grip, None)
         if grip in lane.idle:
             lane.idle.remove(grip)
         self.look()
@@ -343,7 +351,7 @@ class Limiter:
         for lane in self._lanes.values():
             lane.work = False
             lane.withdraw(self._permits)
-            lane.give_back(self._permits, len(lane.idle))
+            lane.give_back_all(self._permits)
         self._asking.close()
 
     # -- permits and who is served next ----------------------------------------------------------
@@ -361,7 +369,7 @@ class Limiter:
 
     def _hand_back_stranded(self, lane: Lane) -> None:
         """What waits for permits in use here is of use elsewhere when there are none any more."""
-        while lane.waiting and not (lane.used or lane.idle):
+        while lane.waiting and not (lane.used or lane.spare):
             self._refuse(lane.waiting.popleft(), HandBack(reason="no permit"))
 
     def waiting(self) -> list[Job]:

@@ -42,7 +42,7 @@ class _Asked(msgspec.Struct, array_like=True):
 
     now: float  # the server's time
     late: bool  # the call came too late, and did nothing
-    answers: list[tuple[Grant, int, int]]
+    answers: list[tuple[Grant, int, int, int, Keep]]  # the fields of an Answer
     mended: list[str]
     unknown: list[tuple[str, str]]
 
@@ -123,7 +123,7 @@ class RedisSemaphore(Semaphore):
         for key in asked.mended:
             _tell_mended(key)
         _tell_unknown(asked.unknown)
-        return [Answer(grant, token, place) for grant, token, place in asked.answers]
+        return [Answer(*answer) for answer in asked.answers]
 
     async def _latest(self) -> float:
         """The server's time after which a call that is sent now must not be carried out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +13,7 @@ from support.virtual import run, tools
 from unit.worker.parts import OPTIONS, make_job, settle_down
 from xqueue_core.errors import InvalidTask, Refused, Unknown
 from xqueue_core.permits import Answer, Request
-from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack
+from xqueue_core.task import AnyOutcome, Failed, Failure, HandBack, Parked
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.keys import Keys
 from xqueue_core.worker.permits import AGAIN, GATHER, PermitDesk
@@ -248,5 +249,26 @@ def test_permits_that_nobody_waits_for_go_back_together() -> None:
         one.keys.freed(jobs[2])
         await settle_down()
         assert not one.semaphore.holders["key:job:hot"]
+
+    run(main())
+
+
+def test_a_permit_above_a_lowered_limit_goes_back_and_its_job_is_parked() -> None:
+    """Both were granted, nobody heard of it, and then the key's limit was lowered."""
+
+    async def main() -> None:
+        semaphore = FakeSemaphore()
+        semaphore.limit("key:job:k", 2)
+        semaphore.lose["acquire"] = deque([Unknown("no reply")])
+        one = Keyed(semaphore)
+        first, second = (make_job(name, key="k") for name in "ab")
+        for job in (first, second):
+            one.keys.admit(job)
+        await settle_down()
+        assert len(semaphore.holders["key:job:k"]) == 2
+        semaphore.limit("key:job:k", 1)
+        await asyncio.sleep(2)
+        assert (one.started, one.refused) == ([first], [(second, Parked())])
+        assert len(semaphore.holders["key:job:k"]) == 1
 
     run(main())

@@ -273,6 +273,30 @@ async def unused_first(bench: Bench) -> None:
     same(told, [Keep.KEPT] * 3, "what is told when nobody waits")
 
 
+@case("P3.2j", needs=LIMITS)
+async def lowered_unheard(bench: Bench) -> None:
+    """A grant tells the version of the limit, as renewals do. Permits that were granted before
+    the limit was lowered below their number are answered with YIELD when asked for again, the
+    latest first; once it is raised they are kept."""
+    desk = Desk(bench, "desk")
+    await desk.limit("k", 3)
+    wishes = [desk.wish("k") for _ in range(3)]
+    await desk.ask(*wishes)  # and the answer is lost
+    for limit, above in ((3, 0), (1, 2), (2, 1), (3, 0)):
+        await desk.limit("k", limit)
+        answers = await desk.ask(*wishes)
+        same([one.grant for one in answers], [Grant.GRANTED] * 3, f"answers under limit {limit}")
+        keeps = [Keep.KEPT] * (3 - above) + [Keep.YIELD] * above
+        same([one.keep for one in answers], keeps, f"what is told of each under limit {limit}")
+        version = (await desk.renew(watch=("k",))).versions["k"]
+        told = {one.version for one in answers}
+        same(told, {version}, f"versions that the answers tell under limit {limit}")
+    await desk.limit("k", None)
+    answers = await desk.ask(*wishes, desk.wish("k"))
+    same([one.keep for one in answers], [Keep.KEPT] * 4, "what is told without a limit")
+    same([one.version for one in answers], [0] * 4, "versions that are told without a limit")
+
+
 @case("P3.3a")
 async def only_woken(bench: Bench) -> None:
     """Wanting 0 of a lane delivers nothing, and names the lane when it has work: at once, or

@@ -7,8 +7,9 @@
 -- ARGV: [1] the server's run id
 --       [2] the time (seconds) after which this call comes too late, and must do nothing; 0: none
 --       [3] the requests: an array of [id, key, worker, lease, queue, running, limit or -1, stamp]
--- RETURN: an array: [the time, whether it came too late, [grant, token, place] of each request,
---   the damaged keys that were rebuilt, [id, key] of each permit that its worker did not know of]
+-- RETURN: an array: [the time, whether it came too late, [grant, token, place, version of the
+--   limit, 'kept' or 'yield'] of each request, the damaged keys that were rebuilt, [id, key] of each
+--   permit that its worker did not know of]
 
 local latest = tonumber(ARGV[2])
 if latest > 0 and now > latest then
@@ -155,20 +156,31 @@ local function is_known(gate, one, who)
   return i ~= nil
 end
 
+-- The line of the first holder above the limit: those behind it are the latest. nil if none is.
+local function first_above(gate)
+  local limit = limit_of(gate)
+  if limit < 0 or gate.holders.n <= limit then
+    return nil
+  end
+  tidy(gate.holders)
+  return limit * LINE + 1
+end
+
 -- The answer to a request; one that waits is told where its line is, which is not its place yet.
-local function answer_of(gate, one)
+local function answer_of(gate, one, above)
   local i, ours = found_in(gate, gate.holders, one)
   if ours then
-    return { 'granted', gate.holders.lines[i + TOKEN], 0 }
+    local keep = above and i >= above and 'yield' or 'kept'
+    return { 'granted', gate.holders.lines[i + TOKEN], 0, version_of(gate), keep }
   end
   if limit_of(gate) < 0 then
-    return { 'free', 0, 0 }
+    return { 'free', 0, 0, 0, 'kept' }
   end
   i, ours = found_in(gate, gate.waiters, one)
   if ours then
-    return { 'waiting', 0, i }
+    return { 'waiting', 0, i, 0, 'kept' }
   end
-  return { 'denied', 0, 0 }
+  return { 'denied', 0, 0, 0, 'kept' }
 end
 
 -- The place, from 1, of each line of those who wait.
@@ -211,9 +223,9 @@ local function ask(gate, chosen)
       drop(gate, gate.waiters, line)
     end
   end
-  local places
+  local places, above = nil, first_above(gate)
   for _, i in ipairs(chosen) do
-    answers[i] = answer_of(gate, requests[i])
+    answers[i] = answer_of(gate, requests[i], above)
     if answers[i][1] == 'waiting' then
       places = places or places_in(gate.waiters.lines)
       answers[i][3] = places[answers[i][3]]
