@@ -243,7 +243,7 @@ class Asking:
                 self._granted(lane, grip)
             else:
                 # The limit was changed, or all was lost, and what runs here may not be counted.
-                lane.aside[grip] = answer.version
+                lane.aside.append(grip)
 
     def _withdraw_unwanted(self, asked: Asked) -> None:
         """A call ended without an answer: it may have taken effect after a withdrawal."""

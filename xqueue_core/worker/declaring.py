@@ -144,6 +144,7 @@ class Declaring:
             if self._waits is not None:
                 await self._heed(self._waits, self._kept)
             return False
+        self._permits.hush(self._clock() + self._options.heartbeat)
         beats = await self._known(0)
         self._permits.hush(self._clock() + self._options.heartbeat)
         if version and self._life not in (0, version):

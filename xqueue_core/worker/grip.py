@@ -22,6 +22,7 @@ class Grip:
     term: Term  # of all this worker's permits
     since: float = 0.0  # when it was granted or last used, by the worker's clock
     job: Job | None = None
+    named: bool = False  # a renewal that was sent since has said that it is kept
     yielding: bool = False
     lost: bool = False
 

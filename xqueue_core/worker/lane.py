@@ -50,8 +50,7 @@ class Lane:
     closed: bool = False  # nothing is asked for until the next renewal has told and counted
     paused: bool = False
     idle: list[Grip] = field(default_factory=list)  # permits without a task
-    #: Permits that wait for a renewal, and the version of the limit under which they came.
-    aside: dict[Grip, int] = field(default_factory=dict)
+    aside: list[Grip] = field(default_factory=list)  # permits that a renewal must name first
     used: int = 0
     work: bool = True  # it may have tasks; settled by the next empty answer
     waiting: deque[Job] = field(default_factory=deque)  # fetched ahead of the permits used here
@@ -115,10 +114,7 @@ class Lane:
         self.aside.clear()
 
     def settle(self) -> list[Grip]:
-        """A renewal has told the version: the permits that may be used now.
-
-        The others came under another one, and wait for a renewal that was sent since.
-        """
-        known = [grip for grip, version in self.aside.items() if version == self.version]
-        self.aside = {grip: self.version for grip in self.aside if grip not in known}
+        """After a renewal that noticed no loss: the permits that may be used now."""
+        known = [grip for grip in self.aside if grip.named]
+        self.aside = [grip for grip in self.aside if not grip.named]
         return known

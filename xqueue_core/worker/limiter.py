@@ -246,12 +246,15 @@ class Limiter:
 
     async def forgotten(self, versions: Mapping[str, int]) -> bool:
         """True if the semaphore has lost its data, which is then told again, by every worker."""
-        forgotten = await self._declaring.forgotten(versions)
-        if forgotten:
-            # Granted in its new life, beside runs that are not counted in it.
-            for lane in self._lanes.values():
-                lane.give_back_aside(self._permits)
-            self.look()
+        forgotten = True  # also if it fails: it asks nobody unless something was lost
+        try:
+            forgotten = await self._declaring.forgotten(versions)
+        finally:
+            if forgotten:
+                # Granted in its new life, beside runs that are not counted in it.
+                for lane in self._lanes.values():
+                    lane.give_back_aside(self._permits)
+                self.look()
         return forgotten
 
     def interrupted(self) -> None:
@@ -322,6 +325,7 @@ class Limiter:
             if known := lane.settle():
                 for grip in known:
                     self._granted(lane, grip)
+                self.trim()
                 self._poke()
             self._hand_back_stranded(lane)
         self.look()
@@ -341,9 +345,9 @@ class Limiter:
         """An idle permit was lost, or must be given up."""
         lane = self._lanes[grip.lane]
         lane.spurned = lane.spurned or grip.yielding
-        lane.aside.pop(grip, None)
-        if grip in lane.idle:
-            lane.idle.remove(grip)
+        for permits in (lane.idle, lane.aside):
+            if grip in permits:
+                permits.remove(grip)
         self.look()
 
     def close(self) -> None:

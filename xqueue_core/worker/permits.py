@@ -182,6 +182,7 @@ class PermitDesk:
             self.worker, [grip.told(sent) for grip in grips], watch, own.lease, own.heartbeat
         )
         for grip, keep in zip(grips, renewed.permits, strict=True):
+            grip.named = grip.named or keep is Keep.KEPT
             if keep is Keep.KEPT or grip.permit.id not in self._held:
                 continue
             if keep is Keep.LOST:

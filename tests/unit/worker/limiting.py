@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from support.fake_semaphore import FakeSemaphore
 from support.virtual import tools
@@ -18,6 +18,9 @@ from xqueue_core.worker.limiter import Limiter
 from xqueue_core.worker.options import WorkerOptions
 from xqueue_core.worker.permits import PermitDesk
 
+if TYPE_CHECKING:
+    from xqueue_core.abc import TaskView
+
 
 class Limiting:
     """A limiter over a fake semaphore; this test leases and renews."""
@@ -26,6 +29,7 @@ class Limiting:
         self,
         semaphore: FakeSemaphore,
         kinds: Collection[Kind] = (Kind.COROUTINE,),
+        view: TaskView | None = None,
         **options: Any,
     ) -> None:
         self.options = WorkerOptions(**{"concurrency": 4, "prefetch": 0, **options})
@@ -51,6 +55,7 @@ class Limiting:
             lambda job, outcome: self.refused.append(job),
             lambda: self.resting,
             lambda: self.resting or self.shut,
+            view,
         )
         self.released: list[Permit] = []
         self.told: list[tuple[str, Keep]] = []
