@@ -156,7 +156,7 @@ class Ending:
         outcome: AnyOutcome = HandBack(ran=ran, reason=engine.why)
         if not ran:
             engine.free(job)
-        elif _has_ended(job) and job.outcome is not None:
+        elif job.outcome is not None:  # of which word is on its way
             outcome = job.outcome
         elif job.started and deadline(job) <= self._tools.clock():
             outcome = timed_out(job, self._tools.random.random)
@@ -166,7 +166,7 @@ class Ending:
     def _say(self) -> None:
         """Log what is handed back. What is beyond its time-out is not: that failed, or will."""
         now = self._tools.clock()
-        here = [one for one in self._engine.desk.active if not _has_ended(one)]
+        here = [one for one in self._engine.desk.active if one.outcome is None]
         back = [one for one in here if not one.started or deadline(one) > now]
         if back:
             logger.info("handing back (%s) %s", self._engine.why, report.listed(back))
@@ -178,11 +178,6 @@ class Ending:
                 await self._tools.sleep(0.005)
         finally:
             await ended([limit])
-
-
-def _has_ended(job: Job) -> bool:
-    """True if its handler has: what its thread does now is plugins' work."""
-    return job.still is not None and job.outcome is not None
 
 
 async def waited(event: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -17,11 +18,11 @@ from support.fake_semaphore import FakeSemaphore
 from support.virtual import run, tools
 from unit.worker.parts import make_job
 from unit.worker.test_life import Living, make
-from xqueue_core import XQueue
+from xqueue_core import Reject, XQueue
 from xqueue_core.calls import Settle, Settled
 from xqueue_core.errors import BrokerGone, Refused, Unavailable, WorkerIdTaken
 from xqueue_core.permits import Permit
-from xqueue_core.task import HandBack, RetryAt, Success
+from xqueue_core.task import Failed, HandBack, RetryAt, Success
 from xqueue_core.worker.ending import FAREWELL, LAST_WORDS, WORD, Ending
 from xqueue_core.worker.job import Job
 from xqueue_core.worker.tools import Term
@@ -113,6 +114,39 @@ def test_what_runs_on_is_settled_last_and_keeps_its_permit() -> None:
         assert said[said.index("settle") :] == ["settle", "leave"]
         assert len(semaphore.holders["lane:job"]) == 1
         released.set()
+
+    run(main())
+
+
+@pytest.mark.parametrize("lane", ["job", "plain"])
+def test_what_has_ended_is_settled_so_though_the_engine_has_not_heard_of_it(lane: str) -> None:
+    """The word is on its way between the threads when the process has no more time."""
+
+    async def main() -> None:
+        app, release = make_app(), threading.Event()
+
+        @app.task(process_timeout=None)
+        async def job() -> None:
+            await asyncio.sleep(2)
+            raise Reject("no")
+
+        @app.task(process_timeout=None)
+        def plain() -> None:
+            release.wait(10)
+            raise Reject("no")
+
+        living = Living(app, grace=5.0)
+        living.queue.add(delivery("one", lane))
+        await asyncio.sleep(1)
+        [held] = living.engine.desk.active
+        living.crossing.outward.connect(lambda batch: None)  # it does not arrive any more
+        release.set()
+        while held.outcome is None:
+            await asyncio.sleep(0.1)
+        await living.stop()
+        [end] = (await living.settled(1)).values()
+        assert isinstance(end, Failed)
+        assert end.failure.reason == "rejected"
 
     run(main())
 
