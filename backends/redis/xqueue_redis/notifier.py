@@ -210,6 +210,16 @@ class _Log(NamedTuple):
         """The place, with a number that the entries behind it leave room for."""
         return place._replace(number=min(place.number, self.added + 1 - len(self.entries)))
 
+    def unread_before(self, place: _Place) -> int:
+        """How many entries were added since the place was written, but lie before it.
+
+        After a failover to a server with a clock that is behind. It cannot be told where more
+        follow than one look shows.
+        """
+        if len(self.entries) >= PAGE:
+            return 0
+        return max(0, self.added + 1 - place.number - len(self.entries))
+
 
 def _read(log: _Log, filter: Filter, place: _Place) -> tuple[list[Notice], _Place]:
     """What follows a place, as far as it matches, and the place behind it."""
@@ -217,6 +227,9 @@ def _read(log: _Log, filter: Filter, place: _Place) -> tuple[list[Notice], _Plac
         place = log.resumed(place)
         return [Notice(place.text, None)], place
     place = log.counted(place)
+    if unread := log.unread_before(place):
+        place = place._replace(number=place.number + unread)
+        return [Notice(place.text, None)], place
     notices: list[Notice] = []
     for id, entry in log.entries:
         number = place.number

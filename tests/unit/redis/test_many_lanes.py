@@ -44,6 +44,11 @@ class Many:
         beat = Beat(worker=worker, lease=LEASE, heartbeat=HEARTBEAT, lanes=list(lanes))
         await self.queue.extend(beat, [])
 
+    async def ended(self, lanes: int) -> int:
+        """How many ended tasks are kept."""
+        keys = [f"{self.link.prefix}done:l{n}" for n in range(lanes)]
+        return sum([await self.link.command("ZCARD", key) for key in keys])
+
     async def commands(self, times: int = 1) -> float:
         """How many commands one call of upkeep gives."""
         before = await self._calls()
@@ -113,6 +118,77 @@ async def test_a_lane_that_is_resumed_is_looked_at_again_at_once(server: service
         assert await link.command("ZSCORE", f"{link.prefix}alarms", "l7") is not None
 
 
+@pytest.mark.parametrize("lanes", [12, 24])
+async def test_one_call_ends_so_many_in_all_lanes_together(
+    server: services.Server, lanes: int
+) -> None:
+    each, most = 200, 1000
+    now = 4e9
+    async with clocked(server, lambda: now) as link:
+        many = Many(link)
+        await many.declare(lanes)
+        for n in range(lanes):
+            await many.queue.put(
+                [
+                    Task(id=f"l{n}:{i}", lane=f"l{n}", queue_timeout=10.0, failure_ttl=60.0)
+                    for i in range(each)
+                ]
+            )
+        now += 3600.0  # in which nobody was there, so that each lane's turn has come
+        ended, more = 0, 1
+        while more:
+            _, more, *_ = await many.link.run("maintain", RUN_ID, *GIVEN)
+            before, ended = ended, (await many.view.stats()).total().timeout
+            assert ended - before <= most
+        assert ended == lanes * each
+        now += 60.1
+        left = lanes * each
+        while left:
+            await many.link.run("maintain", RUN_ID, *GIVEN)
+            before, left = left, await many.ended(lanes)
+            assert 0 < before - left <= most
+
+
+async def test_a_paused_lane_is_looked_at_until_all_that_was_over_before_has_ended(
+    server: services.Server,
+) -> None:
+    now = 4e9
+    async with clocked(server, lambda: now) as link:
+        many = Many(link)
+        await many.declare(1_300)
+        for first in (0, 225):
+            await many.queue.put(
+                [
+                    Task(id=f"l7:{n}", lane="l7", queue_timeout=10.0)
+                    for n in range(first, first + 225)
+                ]
+            )
+        now += 11.0
+        await many.queue.control([Pause("l7")])
+        for _ in range(4):
+            now += 0.001
+            await many.link.run("maintain", RUN_ID, *GIVEN)
+        assert (await many.view.stats()).total().timeout == 450
+
+
+async def test_each_lane_has_its_turn_also_after_the_clock_was_set_back(
+    server: services.Server,
+) -> None:
+    now = 4e9
+    async with clocked(server, lambda: now) as link:
+        many = Many(link)
+        await many.declare(1_200)
+        for _ in range(4):
+            now += 1.0
+            await many.queue.maintain(5.0)
+        now -= 3600.0
+        for _ in range(4):
+            now += 1.0
+            await many.queue.maintain(5.0)
+        seen = await link.command("ZCOUNT", f"{link.prefix}tour", now - 4.0, now)
+        assert seen == 1_200
+
+
 async def test_what_a_heartbeat_sees_coming_is_seen_to_in_time(server: services.Server) -> None:
     now = 4e9
     async with clocked(server, lambda: now) as link:
@@ -159,3 +235,45 @@ async def test_of_many_that_die_together_a_portion_is_taken_at_a_time(
         ends = [Settle(one.task.id, one.token, Success()) for one in leased.deliveries]
         await many.queue.settle(ends)
         assert (await many.view.stats()).total().success == len(ids)
+
+
+async def test_workers_that_die_in_thousands_are_declared_dead_a_portion_at_a_time(
+    server: services.Server,
+) -> None:
+    now, workers = 4e9, 3_000
+    async with clocked(server, lambda: now) as link:
+        many = Many(link)
+        for n in range(workers):
+            await many.beat(f"dies{n}")
+        for _ in range(17):
+            await many.beat("lives")
+            now += HEARTBEAT
+        dead: set[bytes] = set()
+        more = 1
+        while more:
+            _, more, _, *buried = await many.link.run("maintain", RUN_ID, *GIVEN)
+            assert len(buried) <= 3 * 500
+            dead.update(buried[::3])
+        assert len(dead) == workers
+        assert [one.beat.worker for one in await many.view.workers()] == ["lives"]
+
+
+async def test_who_comes_back_while_it_is_given_up_has_lost_all_of_it(
+    server: services.Server,
+) -> None:
+    now, held = 4e9, 2_500
+    async with clocked(server, lambda: now) as link:
+        many = Many(link)
+        for first in range(0, held, 500):
+            await many.queue.put([Task(id=f"a:{first + n}", lane="a") for n in range(500)])
+        await many.beat("dies")
+        await many.queue.lease([Want("a", held)], held, 1, "dies", 0.0)
+        for _ in range(17):
+            await many.beat("lives")
+            now += HEARTBEAT
+        await many.link.run("maintain", RUN_ID, *GIVEN)
+        assert (await many.view.stats()).total().processing == held - 1000
+        await many.beat("dies")
+        assert (await many.view.stats()).total().processing == 0
+        leased = await many.queue.lease([Want("a", held)], held, 1, "dies", 0.0)
+        assert [one.losses for one in leased.deliveries] == [1] * held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xqueue_core.calls import Ability, Did, Edit, Replay, Settle, Settled
+from xqueue_core.calls import Ability, Did, Edit, Purge, Replay, Settle, Settled
 from xqueue_core.conformance.bench import OOPS, Bench
 from xqueue_core.conformance.cases import case
 from xqueue_core.conformance.check import between, holds, same
@@ -294,6 +294,29 @@ async def quarantine(bench: Bench) -> None:
     same((info.task, info.state.final), (None, False), "envelope shown, and whether final")
     total = (await bench.view.stats()).total()
     same((total.quarantined, total.accepted, total.live), (1, 2, 2), "the ledger")
+
+
+@case("D47b", needs={Ability.VIEW}, traits={"corrupt"})
+async def quarantine_of_what_is_held(bench: Bench) -> None:
+    """So is one that cannot be decoded any more when the call that leased it is repeated: the
+    call's others come again, the ledger counts it, and forgets it with the purge."""
+    bad, *good = await bench.submit_many(3)
+    worker = await bench.worker()
+    same(len(await worker.lease(3, wait=1.0, lost=True)), 3, "deliveries whose answer was lost")
+    await bench.harness.corrupt(bench.namespace, bad.id)
+    again = await worker.lease(3, wait=1.0)
+    same(
+        {one.task.id for one in again}, {one.id for one in good}, "deliveries of the repeated call"
+    )
+    for delivery in again:
+        await worker.ends(delivery)
+    await worker.beat()  # nobody knows of it: it goes back, or is set aside where that was not done
+    await bench.sees(bad.id, quarantined=True)
+    total = (await bench.view.stats()).total()
+    same((total.quarantined, total.live, total.success), (1, 1, 2), "the ledger")
+    await bench.does(Purge(bad.id))
+    total = (await bench.view.stats()).total()
+    same((total.quarantined, total.live, total.conserved), (0, 0, True), "the ledger after a purge")
 
 
 @case("D48")

@@ -93,7 +93,7 @@ local run, lease_, heartbeat, answered, leaving = ARGV[1], told[2], told[3], tol
 local number = told[6]
 local known = worker_of(name)
 if known and known[W.DEAD] then
-  give_up(name, known, DEATH.PORTION) -- its tasks are being given away: then it begins anew
+  give_up(name, known, math.huge) -- its tasks are being given away: then it begins anew
   write()
   reset()
   known = nil

@@ -185,6 +185,7 @@ if number < turn[1] then
   return { 'old', whole(turn[1]) }
 end
 if number == turn[1] and answered_before() then
+  write() -- what was set aside
   return { 'ok', '', envelopes, pack(heads), {} }
 end
 promote_due()

@@ -11,7 +11,7 @@
 -- libs: base row place machine aside leases repair
 -- flags: allow-oom
 
-local PORTION_ = 200
+local PORTION_ = 200 -- of one lane, or of what is promoted
 local horizon = { dedupe = tonumber(ARGV[3]), client_retry = tonumber(ARGV[4]) } --@call
 local more, next_at = false, now + 3600 --@call
 
@@ -19,9 +19,9 @@ local function text(n)
   return format('%.17g', n)
 end
 
-local function due_of(key, until_)
-  local found = call('ZRANGEBYSCORE', key, '-inf', text(until_), 'LIMIT', 0, PORTION_)
-  more = more or #found == PORTION_
+local function due_of(key, until_, most)
+  local found = call('ZRANGEBYSCORE', key, '-inf', text(until_), 'LIMIT', 0, most)
+  more = more or #found == most
   return found
 end
 
@@ -33,19 +33,20 @@ local function wanted_at(at)
   next_at = at and math.min(next_at, math.max(now, at)) or next_at
 end
 
--- When the first of a lane's tasks is to be expired or expunged; nil if none is known to be.
+-- When the first of a lane's tasks is to be expired or expunged; nil if none is known to be. In a
+-- paused lane nobody's time goes on, but that of some may have been over before.
 local function deadline_of(lane)
-  local expires, ends = nil, first_in(P .. 'done:' .. lane)
-  if not lane_of(lane)[1] then
-    expires = first_in(P .. 'expiring:' .. lane)
-    expires = expires and expires + paused_for(lane, now)
+  local expires, ends = first_in(P .. 'expiring:' .. lane), first_in(P .. 'done:' .. lane)
+  expires = expires and expires + paused_for(lane, now)
+  if expires and expires > now and lane_of(lane)[1] then
+    expires = nil
   end
   return expires and ends and math.min(expires, ends) or expires or ends
 end
 
 local function promote_due()
   local key = P .. 'later'
-  for _, id in ipairs(due_of(key, now)) do
+  for _, id in ipairs(due_of(key, now, PORTION_)) do
     local row, kind = sound(id, nil, 'scheduled')
     if not row or machine.promote(id, row, now) == 'idle' then
       score(key, id, false)
@@ -57,10 +58,11 @@ local function promote_due()
 end
 
 -- Also of a lane that is paused: of some the time was over before.
-local function expire_due(lane)
+local function expire_due(lane, most)
   local key = P .. 'expiring:' .. lane
   local paused_ = paused_for(lane, now)
-  for _, id in ipairs(due_of(key, now - paused_)) do
+  local due = due_of(key, now - paused_, most)
+  for _, id in ipairs(due) do
     local row = sound(id, lane, nil) -- it may be parked, or wait for its time again
     local did, deadline = 'idle', nil
     if row then
@@ -72,11 +74,13 @@ local function expire_due(lane)
       score(key, id, false)
     end
   end
+  return #due
 end
 
-local function expunge_due(lane)
+local function expunge_due(lane, most)
   local key = P .. 'done:' .. lane
-  for _, id in ipairs(due_of(key, now)) do
+  local due = due_of(key, now, most)
+  for _, id in ipairs(due) do
     local row = sound(id, lane, '')
     local did = row and machine.expunge(id, row, now, horizon) or 'live'
     if did == 'early' then
@@ -85,6 +89,7 @@ local function expunge_due(lane)
       score(key, id, false)
     end
   end
+  return #due
 end
 
 local function trim()
@@ -100,8 +105,9 @@ end
 
 -- A few lanes are all looked at each time. Of more those in which something is known to be due, see
 -- write_scores(); and, for what somebody else may have changed, so many in a second, however often
--- this is called, and at most so many in a call, those looked at longest ago first.
-local LANES = { FEW = 16, RATE = 1000, CALL = 500 }
+-- this is called, and at most so many in a call, those looked at longest ago first. TASKS: most that
+-- one call expires in all lanes together, and most that it expunges: each takes some 25 us.
+local LANES = { FEW = 16, RATE = 1000, CALL = 500, TASKS = 1000 }
 
 -- The lanes to look at, and true if these are not all.
 local function lanes_to_see()
@@ -109,7 +115,7 @@ local function lanes_to_see()
   if n <= LANES.FEW then
     return call('HKEYS', P .. 'lanes'), false
   end
-  local lanes, chosen = due_of(P .. 'alarms', now), {}
+  local lanes, chosen = due_of(P .. 'alarms', now, PORTION_), {}
   for _, lane in ipairs(lanes) do
     chosen[lane] = true
   end
@@ -117,6 +123,10 @@ local function lanes_to_see()
   local most = math.min(LANES.CALL, math.floor(ago * LANES.RATE))
   if most > 0 then
     call('HSET', P .. 'meta', 'toured', text(now))
+    local latest = call('ZRANGE', P .. 'tour', -1, -1, 'WITHSCORES')
+    if latest[1] and tonumber(latest[2]) > now + 1 then
+      call('DEL', P .. 'tour') -- the clock was set back: those would have to wait for it
+    end
     if call('ZCARD', P .. 'tour') < n then
       local unseen = {}
       for i, lane in ipairs(call('HKEYS', P .. 'lanes')) do
@@ -131,9 +141,15 @@ local function lanes_to_see()
   return lanes, true
 end
 
-local function each_lane(lanes, act)
+-- Act in each lane while the call may do more; `seen` keeps those in which it could.
+local function each_lane(lanes, act, seen)
+  local left = LANES.TASKS
   for _, lane in ipairs(lanes) do
-    act(lane)
+    if left > 0 then
+      left = left - act(lane, math.min(PORTION_, left))
+    else
+      seen[lane], more = nil, true
+    end
   end
   write()
   reset()
@@ -147,8 +163,12 @@ local lanes, some = lanes_to_see()
 promote_due()
 write()
 reset()
-each_lane(lanes, expire_due)
-each_lane(lanes, expunge_due)
+local seen = {}
+for _, lane in ipairs(lanes) do
+  seen[lane] = true
+end
+each_lane(lanes, expire_due, seen)
+each_lane(lanes, expunge_due, seen)
 local wanted, buried, unfinished = reclaim(ARGV[1], tonumber(ARGV[5]))
 write()
 reset() -- what follows compares what is written
@@ -159,7 +179,7 @@ wanted_at(first_in(P .. 'later'))
 for _, lane in ipairs(lanes) do
   local deadline = deadline_of(lane)
   wanted_at(deadline)
-  if some then
+  if some and seen[lane] then
     score(P .. 'tour', lane, now)
     score(P .. 'alarms', lane, deadline or false)
   end

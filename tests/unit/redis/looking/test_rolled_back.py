@@ -86,3 +86,30 @@ async def test_more_than_a_page_behind_a_lost_tail_shows_no_second_gap(
     await link.client.xtrim(f"{link.prefix}events", maxlen=1, approximate=False)
     async with following(notifier, after=known[-1]) as notices:
         assert seqs(await some(notices, 2)) == [None, 1000]
+
+
+@pytest.mark.parametrize("behind", [2, 5])
+async def test_entries_that_a_clock_behind_has_put_before_the_cursor_show_as_a_gap(
+    link: WatchedLink, notifier: RedisNotifier, behind: int
+) -> None:
+    """The new primary lacks the last entry, and its clock is behind that of the former."""
+    await write(link, *([event(n)] for n in range(MANY)))
+    key = f"{link.prefix}events"
+    last = int((await link.client.xrevrange(key, count=1))[0][0].partition(b"-")[0])
+
+    async def add(n: int, later: int) -> None:
+        await link.client.xadd(key, {"b": packed([event(n)])}, id=f"{last + later}-0")
+
+    await add(200, later=1000)
+    known = await cursors(notifier, MANY + 1)
+    await rolled_back(link, 1)
+    for n in range(behind):
+        await add(300 + n, later=1 + n)
+    await add(400, later=1001)
+    async with following(notifier, after=known[-1]) as notices:
+        seen = await some(notices, 2)
+        assert seqs(seen) == [None, 400]
+        await write(link, [event(1000)])
+        assert seqs(await some(notices, 1)) == [1000]
+    async with following(notifier, after=seen[0].cursor) as notices:
+        assert seqs(await some(notices, 2)) == [400, 1000]

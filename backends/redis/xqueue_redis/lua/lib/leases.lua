@@ -6,9 +6,9 @@ local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, S
 local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
 -- AHEAD: a clock that is corrected by so many seconds at a time costs nobody anything. PORTION: most
--- deliveries taken from the dead by one script. ORDERED: for so many seconds the dead may come back
+-- deliveries taken from the dead by upkeep in a call, BURIED: most workers declared dead. ORDERED: for so many seconds the dead may come back
 -- and do what they were ordered.
-local DEATH = { AHEAD = 1, PORTION = 1000, ORDERED = 3600 }
+local DEATH = { AHEAD = 1, PORTION = 1000, BURIED = 500, ORDERED = 3600 }
 
 local function worker_of(name)
   return unpacked(call('HGET', P .. 'workers', name))
@@ -169,6 +169,8 @@ local function reclaim(run, longest)
       -- Look again as soon as everybody has had the lease that an outage gave them.
       local grace = mark and mark[M.RUN] == run and mark[M.GRACE] - now or 0
       wanted = grace > 0 and math.min(wanted, grace) or wanted
+    elseif #buried >= 3 * DEATH.BURIED then
+      unfinished = true
     else
       worker[W.DEAD] = true
       save_worker(name, worker)
