@@ -120,6 +120,7 @@ async def test_a_long_reader_lets_the_write_ahead_log_grow_only_while_it_reads(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xqueue_sqlite.writer._WAL_MOST", 1_000_000)
+    monkeypatch.setattr("xqueue_sqlite.writer._WAIT_AGAIN", 0.0)
 
     async def write(records: SqliteRecords, name: str) -> int:
         for start in range(0, 1_000, 100):
@@ -136,6 +137,26 @@ async def test_a_long_reader_lets_the_write_ahead_log_grow_only_while_it_reads(
             reader.execute("ROLLBACK")
         assert await write(records, "two") <= grown + 2_000_000
         assert await write(records, "three") <= grown + 2_000_000
+
+
+async def test_a_reader_that_stands_still_is_waited_for_now_and_then_alone(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With each commit, it kept all writers waiting until it went on."""
+    monkeypatch.setattr("xqueue_sqlite.writer._WAL_MOST", 1_000_000)
+    waits: list[str] = []
+    async with opened(path, FileOptions()) as both:
+        records = SqliteRecords(both)
+        (writer, _) = list(both.inherited())
+        assert isinstance(writer, sqlite3.Connection)
+        writer.set_trace_callback(lambda sql: waits.append(sql) if "RESTART" in sql else None)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM xq_schema").fetchall()
+            for start in range(0, 2_000, 100):
+                await records.swap([make(f"{start + n}", PAGE) for n in range(100)])
+            assert len(waits) == 1
+            reader.execute("ROLLBACK")
 
 
 # -- namespaces, durability --------------------------------------------------------------------

@@ -34,7 +34,7 @@ class _Seen(NamedTuple):
 
     now: Now
     worker: Row | None
-    mark: Mark | None
+    marked: Row | None
     workers: Sequence[WorkerRow]
     orders: Orders
     ordered: Change | None  # as they are to be written if it is back
@@ -139,7 +139,7 @@ class Keeper:
         return _Seen(
             await self._records.now(),
             known,
-            layout.unpack(marked, Mark),
+            marked,
             workers,
             *gone.ordered(given, beat),
             gone.is_late(left, beat),
@@ -148,7 +148,7 @@ class Keeper:
 
     async def _renew(self, beat: Beat, held: Sequence[Held], seen: _Seen) -> bool:
         """Write the heartbeat and move the mark; False if the row changed meanwhile."""
-        now, mark = seen.now, seen.mark
+        now = seen.now
         waiting = [(one.id, one.token) for one in held if one.waits]
         before = layout.unpack(seen.worker, WorkerRow)
         if before is not None and beat.number < before.beat.number:
@@ -158,16 +158,27 @@ class Keeper:
         row = WorkerRow(beat, now.steady, now.epoch, now.wall, waiting=waiting)
         change = Change(f"worker/{beat.worker}", seen.version, layout.pack(row), layout.WORKERS)
         changes = [change, seen.ordered] if seen.ordered else [change]
-        lease, heartbeat = _largest([*seen.workers, row])
-        if mark is None or mark.epoch != now.epoch or now.steady - mark.steady > 2 * heartbeat:
-            # Nobody could renew for a while: everybody gets a whole lease from now on.
-            grace = Mark(now.steady, now.epoch, now.steady + lease)
-            changes.append(Change(layout.MARK, ANY, layout.pack(grace)))
-        elif now.steady - mark.steady > heartbeat / 2:
-            moved = Mark(now.steady, now.epoch, mark.grace_until)
-            changes.append(Change(layout.MARK, ANY, layout.pack(moved)))
-        [renewed] = await self._records.swap([Group(changes)])
+        mark = _moved(layout.unpack(seen.marked, Mark), now, *_largest([*seen.workers, row]))
+        groups = [Group(changes)]
+        if mark is not None:
+            groups.append(Group([_marking(seen.marked, mark)]))
+        [renewed, *marked] = await self._records.swap(groups)
+        if mark is not None and not all(marked):
+            await self._mark_later(mark)
         return renewed
+
+    async def _mark_later(self, mark: Mark) -> None:
+        """Somebody else has moved the mark meanwhile: to an earlier time, if they stood still."""
+        for _ in range(ROUNDS):
+            [row] = await self._records.load([layout.MARK])
+            other = layout.unpack(row, Mark)
+            if other is not None and other.epoch == mark.epoch:
+                if other.steady >= mark.steady:
+                    return
+                mark = Mark(mark.steady, mark.epoch, max(mark.grace_until, other.grace_until))
+            [moved] = await self._records.swap([Group([_marking(row, mark)])])
+            if moved:
+                return
 
     async def _sort_out(
         self, holds: Sequence[Row], held: frozenset[tuple[str, int]], answered: int | None
@@ -343,6 +354,21 @@ def _largest(workers: Sequence[WorkerRow]) -> tuple[float, float]:
         max((w.beat.lease for w in workers), default=0.0),
         max((w.beat.heartbeat for w in workers), default=0.0),
     )
+
+
+def _moved(mark: Mark | None, now: Now, lease: float, heartbeat: float) -> Mark | None:
+    """The mark after a heartbeat; None if it may stay as it is."""
+    if mark is None or mark.epoch != now.epoch or now.steady - mark.steady > 2 * heartbeat:
+        # Nobody could renew for a while: everybody gets a whole lease from now on.
+        return Mark(now.steady, now.epoch, now.steady + lease)
+    if now.steady - mark.steady > heartbeat / 2:
+        return Mark(now.steady, now.epoch, mark.grace_until)
+    return None
+
+
+def _marking(before: Row | None, mark: Mark) -> Change:
+    """Write the mark, unless somebody has since: a process may stand still before it writes."""
+    return Change(layout.MARK, before.version if before else ABSENT, layout.pack(mark))
 
 
 def _grace_left(mark: Mark | None, now: Now) -> float:

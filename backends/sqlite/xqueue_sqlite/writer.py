@@ -23,6 +23,9 @@ from xqueue_sqlite.statements import SIZES, Statements, fitting
 
 #: Bytes of write-ahead log from which on a commit waits for readers, to start it afresh.
 _WAL_MOST = 64 * 1024 * 1024
+#: Seconds until it waits again, if they stayed longer: all writers wait meanwhile, and a reader may
+#: be a process that the system has stopped.
+_WAIT_AGAIN = 10.0
 #: Log entries dropped in one transaction.
 _TRIMMED = 1_000
 
@@ -65,6 +68,7 @@ class Writer:
         self._statements = statements
         self._clock = clock
         self._doing = Doing.CALL
+        self._wait_from = 0.0  # not before this (monotonic seconds)
 
     def close(self) -> None:
         """Disconnect; the last one in copies the write-ahead log into the database."""
@@ -132,13 +136,16 @@ class Writer:
             execute(statements.append, (self._clock().wall, _packed.encode(batch.events)))
 
     def _bound_wal(self) -> None:
-        if wal_size(self._identity.path) > _WAL_MOST:
-            connection = self._link.connection
-            connection.execute("PRAGMA busy_timeout = 100")
-            # If readers stay that long it is tried again after the next commit.
-            with suppress(sqlite3.Error):
-                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-            connection.execute("PRAGMA busy_timeout = 0")
+        if wal_size(self._identity.path) <= _WAL_MOST or time.monotonic() < self._wait_from:
+            return
+        connection = self._link.connection
+        connection.execute("PRAGMA busy_timeout = 100")
+        busy = True
+        with suppress(sqlite3.Error):
+            busy = bool(one(connection, "PRAGMA wal_checkpoint(RESTART)"))
+        connection.execute("PRAGMA busy_timeout = 0")
+        if busy:
+            self._wait_from = time.monotonic() + _WAIT_AGAIN
 
     # -- trim --------------------------------------------------------------------------------
 

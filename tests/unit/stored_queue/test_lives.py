@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.queues import LEASE, Bench, a_task
+from support.queues import HEARTBEAT, LEASE, Bench, a_task
 from unit.stored_queue.lives import is_alive, outlive, pass_by
 from xqueue_core.calls import Hold
 from xqueue_core.errors import Unknown
@@ -166,3 +166,20 @@ async def test_a_second_life_is_not_forgotten_with_the_first_while_it_holds_some
     records = [await bench.record(f"type:{n}") for n in range(2)]
     assert [one.state for one in records] == [State.PENDING] * 2
     assert sorted(one.losses for one in records) == [1, 2]
+
+
+async def test_a_heartbeat_that_stood_still_does_not_set_the_mark_back(bench: Bench) -> None:
+    """By an earlier mark nobody would have renewed for long, and everybody gets a whole lease."""
+    await bench.put(a_task(0))
+    await pass_by(bench, LEASE + 2, "dies", "slow", "lives")
+    assert len(await bench.lease("dies")) == 1
+
+    async def stand_still() -> None:
+        await pass_by(bench, 3 * HEARTBEAT, "lives")
+
+    bench.records.before("swap", stand_still)
+    bench.later(HEARTBEAT)
+    await bench.beat("slow", answered=0)
+    await pass_by(bench, LEASE - 2 * HEARTBEAT, "slow", "lives")
+    assert not await is_alive(bench, "dies")
+    assert (await bench.record("type:0")).losses == 1
