@@ -27,8 +27,9 @@ DEADLINE = 10.0
 HEALS = 3.0
 #: Replies of one call that get lost, one after the other.
 REPLIES = 25
-#: How many of the last ones get lost once more.
-LAST = 3
+#: How many of the last ones get lost once more: a call that also looks for what is due, say, asks
+#: more often than the next one, so that the reply that matters may be passed over in both.
+LAST = 6
 #: Seconds between two attempts.
 AGAIN = 0.02
 
