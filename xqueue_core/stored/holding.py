@@ -80,11 +80,10 @@ class Keeper:
                 left = gone.left(beat, seen.now.wall)
                 if late or await self._forget(beat.worker, seen.version, left):
                     return BeatReply([Hold.LOST] * len(held), now=seen.now.wall)
-            elif await self._renew(beat, held, seen):
+            elif await self._renew(beat, held, seen, recorded):
                 break
         else:
             raise Unavailable(f"worker {beat.worker}: its heartbeat row kept changing; try again")
-        recorded.append("heartbeat")
         # A task may have been leased since the look only under a later call number.
         tokens = frozenset((one.id, one.token) for one in held)
         current = await self._sort_out(seen.holds, tokens, beat.answered)
@@ -146,7 +145,9 @@ class Keeper:
             holds,
         )
 
-    async def _renew(self, beat: Beat, held: Sequence[Held], seen: _Seen) -> bool:
+    async def _renew(
+        self, beat: Beat, held: Sequence[Held], seen: _Seen, recorded: list[str]
+    ) -> bool:
         """Write the heartbeat and move the mark; False if the row changed meanwhile."""
         now = seen.now
         waiting = [(one.id, one.token) for one in held if one.waits]
@@ -163,6 +164,8 @@ class Keeper:
         if mark is not None:
             groups.append(Group([_marking(seen.marked, mark)]))
         [renewed, *marked] = await self._records.swap(groups)
+        if renewed or any(marked):
+            recorded.append("heartbeat")
         if mark is not None and not all(marked):
             await self._mark_later(mark)
         return renewed
