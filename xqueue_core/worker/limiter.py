@@ -246,7 +246,7 @@ class Limiter:
 
     async def forgotten(self, versions: Mapping[str, int]) -> bool:
         """True if the semaphore has lost its data, which is then told again, by every worker."""
-        forgotten = True  # also if it fails: it asks nobody unless something was lost
+        forgotten = True  # also if it fails: it asks others only after a loss
         try:
             forgotten = await self._declaring.forgotten(versions)
         finally:

@@ -6,8 +6,8 @@ local W = { SEEN = 1, LEASE = 2, HEARTBEAT = 3, NUMBER = 4, HOST = 5, PID = 6, S
 local M = { SEEN = 1, RUN = 2, GRACE = 3, LEASE = 4, HEARTBEAT = 5 }
 
 -- AHEAD: a clock that is corrected by so many seconds at a time costs nobody anything. PORTION: most
--- deliveries taken from the dead by upkeep in a call, BURIED: most workers declared dead. ORDERED: for so many seconds the dead may come back
--- and do what they were ordered.
+-- deliveries that one call of upkeep takes from the dead; BURIED: most workers that it declares
+-- dead. ORDERED: for so many seconds the dead may come back and do what they were ordered.
 local DEATH = { AHEAD = 1, PORTION = 1000, BURIED = 500, ORDERED = 3600 }
 
 local function worker_of(name)
